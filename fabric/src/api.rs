@@ -1,0 +1,37 @@
+//! The objects of a fabric repository: one Rust type per kind is its YAML, its custom resource and
+//! its JSON schema at once.
+//!
+//! The types decode leniently (an older gateway must not drop an object from a newer writer); what
+//! is structurally wrong is said by the JSON schemas, which are generated from these types.
+
+mod access_policy;
+mod duration;
+mod export;
+mod fabric;
+mod import;
+mod instance;
+mod metadata;
+mod object;
+mod peer;
+mod revocations;
+mod selector;
+mod workloads;
+
+pub use access_policy::{
+    AccessPolicy, AccessPolicySpec, Action, PrivilegedAccessPolicy, WorkloadSetOrSelector,
+};
+pub use duration::Duration;
+pub use export::{Export, ExportSpec};
+pub use fabric::{
+    Certificates, ExportHosts, Fabric, FabricSpec, Gate, Heartbeat, Limits, Peering, Prune,
+};
+pub use import::{Import, ImportSource, ImportSpec, LoadBalancing};
+pub use instance::{
+    Dataplane, DataplaneType, Ingress, IngressType, Instance, InstanceSpec, LogLevel,
+};
+pub use metadata::Metadata;
+pub use object::Object;
+pub use peer::{Gateway, Peer, PeerSpec};
+pub use revocations::{Fingerprint, Revocation, Revocations, RevocationsSpec};
+pub use selector::{LabelSelector, Operator, Requirement};
+pub use workloads::{Workload, Workloads, WorkloadsSpec};

@@ -1,0 +1,152 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Duration, Metadata};
+
+/// The fabric itself: its name, its defaults and its guard rails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Fabric {
+    /// The fabric's name.
+    pub metadata: Metadata,
+    /// Defaults and guard rails; all of it is optional.
+    pub spec: FabricSpec,
+}
+
+/// Defaults and guard rails of a fabric; what is absent has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FabricSpec {
+    /// Who knows whom.
+    pub peering: Peering,
+    /// What exports may aim at beyond what the guard rails allow.
+    pub export_hosts: ExportHosts,
+    /// How much one commit may remove without an approval.
+    pub prune: Prune,
+    /// Which kinds of change need an approval.
+    pub gates: Vec<Gate>,
+    /// How long certificates are valid, and when they are renewed.
+    pub certificates: Certificates,
+    /// How the reachability of peers is watched.
+    pub heartbeat: Heartbeat,
+    /// Limits of every gateway.
+    pub limits: Limits,
+}
+
+/// Who knows whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Peering {
+    /// Every peer knows every other.
+    #[default]
+    Mesh,
+    /// Peers know each other where `peerings/` says so.
+    Explicit,
+}
+
+/// What exports may aim at although the guard rails would refuse it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ExportHosts {
+    /// Address ranges in CIDR notation, addresses or names.
+    pub allow: Vec<String>,
+}
+
+/// How much one commit may remove: blocked above both numbers, and when nothing would be left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Prune {
+    /// So many objects.
+    pub max_count: u32,
+    /// So many percent of the objects.
+    #[schemars(range(max = 100))]
+    pub max_percent: u32,
+}
+
+/// A kind of change that needs an approval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// Somebody can reach more than before.
+    WidensAccess,
+    /// Objects are removed.
+    Prune,
+    /// A certificate changes.
+    Certificate,
+    /// A privileged policy changes.
+    PrivilegedPolicy,
+}
+
+/// How long certificates are valid, and when they are renewed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Certificates {
+    /// How long a new certificate is valid.
+    pub validity: Duration,
+    /// After which part of its validity a certificate is renewed, such as `66%`.
+    #[schemars(regex(pattern = "^([1-9]?[0-9])%$"))]
+    pub renew_at: String,
+}
+
+/// How the reachability of peers is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Heartbeat {
+    /// The time between two heartbeats.
+    pub interval: Duration,
+    /// After so many failures in a row a peer counts as unreachable.
+    #[schemars(range(min = 1))]
+    pub down: u32,
+    /// After so many successes in a row it counts as reachable again.
+    #[schemars(range(min = 1))]
+    pub up: u32,
+}
+
+/// Limits of every gateway; 0 means no limit beyond the built-in bounds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Connections at a time through one import.
+    pub connections_per_import: u32,
+    /// Tunnels at a time with one peer.
+    pub tunnels_per_peer: u32,
+    /// How long a connection may carry nothing.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Prune {
+    fn default() -> Self {
+        Self {
+            max_count: 25,
+            max_percent: 20,
+        }
+    }
+}
+
+impl Default for Certificates {
+    fn default() -> Self {
+        Self {
+            validity: Duration::from_secs(2160 * 3600),
+            renew_at: "66%".to_owned(),
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            down: 5,
+            up: 3,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_per_import: 0,
+            tunnels_per_peer: 0,
+            idle_timeout: Duration::from_secs(0),
+        }
+    }
+}

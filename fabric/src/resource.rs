@@ -1,0 +1,61 @@
+//! Documents to typed objects, each checked by itself.
+
+use crate::api::Object;
+use crate::diagnostic::{Finding, Span};
+use crate::document::{Limits, Spans};
+use crate::name::ObjectKey;
+
+/// The objects of one file, and what is wrong with each of them by itself.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    /// The objects that could be understood.
+    pub resources: Vec<Resource>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// One object and where it stands.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// Which object it is; an absent namespace is `default` already.
+    pub key: ObjectKey,
+    /// The object.
+    pub object: Object,
+    /// Where its parts stand.
+    spans: Spans,
+    /// The JSON pointer of the object in its document: not empty inside a List.
+    base: String,
+}
+
+/// Reads the objects of a file.
+#[must_use]
+pub fn read(bytes: &[u8], limits: &Limits) -> File {
+    let _ = (bytes, limits);
+    File::default()
+}
+
+// === impl Resource ===
+
+impl Resource {
+    /// Where the value that a JSON pointer names inside the object stands, such as `/spec/port`;
+    /// the nearest parent's place where it names nothing.
+    #[must_use]
+    pub fn value_span(&self, pointer: &str) -> Span {
+        self.spans.value(&format!("{}{pointer}", self.base))
+    }
+
+    /// Where the key of the value stands, or the value itself where it has none.
+    #[must_use]
+    pub fn key_span(&self, pointer: &str) -> Span {
+        let pointer = format!("{}{pointer}", self.base);
+        self.spans
+            .key(&pointer)
+            .unwrap_or_else(|| self.spans.value(&pointer))
+    }
+
+    /// The first line of the object, counted from 1.
+    #[must_use]
+    pub fn line(&self) -> u32 {
+        self.spans.value(&self.base).line
+    }
+}

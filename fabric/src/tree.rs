@@ -1,0 +1,416 @@
+//! The files of one revision of the repository: the one input of the model.
+//!
+//! Whoever reads a repository walks it, asks [`TreeBuilder::visit`] for every entry whether its
+//! bytes are wanted, and hands over a [`Blob`] for those that are. Blobs with equal bytes may be
+//! shared between trees: what is read out of a blob is worked out once and kept in it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
+use crate::document;
+use crate::identity::{self, CertificateFile};
+use crate::name::PeerName;
+use crate::origin::Revision;
+use crate::resource;
+use crate::secret::find_private_keys;
+
+/// How much of a repository is read; what goes beyond is a diagnostic.
+///
+/// The numbers are the design's; they are set on the command line and never by the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What one file may hold.
+    pub document: document::Limits,
+    /// Files in all.
+    pub files: usize,
+    /// Bytes in all.
+    pub bytes: u64,
+    /// Directories above a file.
+    pub directories: usize,
+}
+
+/// The files of one revision.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    revision: Revision,
+    files: BTreeMap<Arc<str>, Arc<Blob>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Collects a [`Tree`] entry by entry.
+#[derive(Debug)]
+pub struct TreeBuilder {
+    tree: Tree,
+    limits: Limits,
+    seen_files: usize,
+    seen_bytes: u64,
+}
+
+/// What an entry of the repository is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file of so many bytes.
+    File {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// A symbolic link.
+    Symlink,
+    /// Another repository.
+    Submodule,
+}
+
+/// What to do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visit {
+    /// Hand over its bytes with [`Blob::new`].
+    Read,
+    /// Hand over its bytes with [`Blob::searched`]: they are only searched for private keys.
+    Search,
+    /// Leave it.
+    Skip,
+}
+
+/// The bytes of a file, and what has been read out of them.
+#[derive(Debug)]
+pub struct Blob {
+    bytes: Box<[u8]>,
+    limits: document::Limits,
+    keys: Vec<Finding>,
+    resources: OnceLock<resource::File>,
+    certificates: OnceLock<CertificateFile>,
+}
+
+/// The part of a fabric that freezes as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Everything outside `peers/`.
+    Shared,
+    /// The directory of one peer.
+    Unit(Arc<str>),
+    /// Not read by Weft.
+    Elsewhere,
+}
+
+/// What is read at a place of the repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// `fabric.yaml`.
+    Fabric,
+    /// `revocations.yaml`.
+    Revocations,
+    /// `ca/*.pem`.
+    Authority,
+    /// YAML below `policies/`.
+    Policy,
+    /// YAML below `peers/<peer>/`.
+    Unit,
+    /// `peers/<peer>/cert.pem`.
+    PeerCertificate,
+    /// A place that looks as if it should be read but isn't: JSON, or YAML outside the places.
+    Suspect,
+    /// Everything else.
+    Elsewhere,
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// Begins a tree.
+    #[must_use]
+    pub const fn builder(revision: Revision, limits: Limits) -> TreeBuilder {
+        let tree = Self {
+            revision,
+            files: BTreeMap::new(),
+            diagnostics: Vec::new(),
+        };
+        TreeBuilder {
+            tree,
+            limits,
+            seen_files: 0,
+            seen_bytes: 0,
+        }
+    }
+
+    /// The revision that the files are of.
+    #[must_use]
+    pub const fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// The files that were read, in the order of their paths.
+    pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Blob>)> {
+        self.files.iter()
+    }
+
+    /// The file at a path, where it was read.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&Arc<Blob>> {
+        self.files.get(path)
+    }
+
+    /// What is wrong with the tree's entries themselves.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+// === impl TreeBuilder ===
+
+impl TreeBuilder {
+    /// Says whether the bytes of an entry are wanted, and notes what is wrong with it.
+    ///
+    /// `path` is relative to the repository's root, with `/` between its parts.
+    pub fn visit(&mut self, path: &[u8], kind: EntryKind) -> Visit {
+        let lossy = String::from_utf8_lossy(path);
+        let (scope, place) = locate(&lossy);
+        let path: Arc<str> = lossy.as_ref().into();
+        let matters = scope != Scope::Elsewhere;
+        if matters && matches!(lossy, std::borrow::Cow::Owned(_)) {
+            self.report(Code::PathNotUtf8, &path, "the file's name isn't UTF-8");
+            return Visit::Skip;
+        }
+        let size = match kind {
+            EntryKind::File { size } => size,
+            EntryKind::Symlink if matters => {
+                self.report(Code::Symlink, &path, "a symbolic link is never followed");
+                return Visit::Skip;
+            }
+            EntryKind::Submodule if matters => {
+                self.report(Code::Submodule, &path, "a submodule is not read");
+                return Visit::Skip;
+            }
+            EntryKind::Symlink | EntryKind::Submodule => return Visit::Skip,
+        };
+        if path.matches('/').count() > self.limits.directories {
+            if matters {
+                let limit = self.limits.directories;
+                self.report(
+                    Code::PathTooDeep,
+                    &path,
+                    format!("more than {limit} directories deep"),
+                );
+            }
+            return Visit::Skip;
+        }
+        if size > self.limits.document.file_bytes {
+            let limit = self.limits.document.file_bytes;
+            let message = format!("the file has {size} bytes, and {limit} are read");
+            let reads = !matches!(place, Place::Elsewhere | Place::Suspect);
+            self.report(
+                if reads {
+                    Code::FileTooLarge
+                } else {
+                    Code::NotSearched
+                },
+                &path,
+                message,
+            );
+            return Visit::Skip;
+        }
+        self.seen_files += 1;
+        self.seen_bytes += size;
+        if self.seen_files > self.limits.files || self.seen_bytes > self.limits.bytes {
+            self.refuse_more(&path);
+            return Visit::Skip;
+        }
+        match place {
+            Place::Elsewhere => Visit::Search,
+            Place::Suspect => {
+                let message = "the file is not read at this place or under this name";
+                self.report(Code::NotRead, &path, message);
+                Visit::Search
+            }
+            _ => Visit::Read,
+        }
+    }
+
+    /// Adds a file that [`visit`](Self::visit) asked for.
+    pub fn add(&mut self, path: &[u8], blob: Arc<Blob>) {
+        let path: Arc<str> = String::from_utf8_lossy(path).as_ref().into();
+        let outside = locate(&path).0 == Scope::Elsewhere;
+        for finding in &blob.keys {
+            let diagnostic = finding.at(&path);
+            // Outside the places of the fabric a key fails the check, and nothing can freeze.
+            self.tree.diagnostics.push(match outside {
+                true => diagnostic.with_effect(Effect::Fail),
+                false => diagnostic,
+            });
+        }
+        if locate(&path).1.is_read() {
+            self.tree.files.insert(path, blob);
+        }
+    }
+
+    /// The finished tree.
+    #[must_use]
+    pub fn finish(mut self) -> Tree {
+        self.find_twins();
+        self.tree
+    }
+
+    fn report(&mut self, code: Code, path: &Arc<str>, message: impl Into<String>) {
+        self.tree
+            .diagnostics
+            .push(Diagnostic::new(code, path, Span::FILE, message));
+    }
+
+    /// Says once that there are too many files.
+    fn refuse_more(&mut self, path: &Arc<str>) {
+        if self
+            .tree
+            .diagnostics
+            .iter()
+            .all(|known| known.code != Code::TooManyFiles)
+        {
+            let Limits { files, bytes, .. } = self.limits;
+            let message = format!("the repository holds more than {files} files or {bytes} bytes");
+            self.report(Code::TooManyFiles, path, message);
+        }
+    }
+
+    fn find_twins(&mut self) {
+        let mut folded: BTreeMap<String, &Arc<str>> = BTreeMap::new();
+        let mut twins = Vec::new();
+        for path in self.tree.files.keys() {
+            let fold = match path.is_ascii() {
+                true => path.to_ascii_lowercase(),
+                false => path.to_lowercase().nfc().collect(),
+            };
+            if let Some(first) = folded.insert(fold, path) {
+                let message = "some systems can't tell this file's name from another's";
+                let twin = Diagnostic::new(Code::PathTwins, path, Span::FILE, message);
+                twins.push(twin.with_related(first, Span::FILE, "the other one"));
+            }
+        }
+        self.tree.diagnostics.append(&mut twins);
+    }
+}
+
+// === impl Blob ===
+
+impl Blob {
+    /// The bytes of a file that is read.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>, limits: document::Limits) -> Self {
+        Self {
+            keys: find_private_keys(&bytes),
+            ..Self::empty(bytes, limits)
+        }
+    }
+
+    /// The bytes of a file that is only searched for private keys; they aren't kept.
+    #[must_use]
+    pub fn searched(bytes: &[u8]) -> Self {
+        Self {
+            keys: find_private_keys(bytes),
+            ..Self::empty(Vec::new(), document::Limits::default())
+        }
+    }
+
+    fn empty(bytes: Vec<u8>, limits: document::Limits) -> Self {
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            limits,
+            keys: Vec::new(),
+            resources: OnceLock::new(),
+            certificates: OnceLock::new(),
+        }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The objects of a YAML file.
+    pub fn resources(&self) -> &resource::File {
+        self.resources
+            .get_or_init(|| resource::read(&self.bytes, &self.limits))
+    }
+
+    /// The certificates of a PEM file.
+    pub fn certificates(&self) -> &CertificateFile {
+        self.certificates
+            .get_or_init(|| identity::read(&self.bytes))
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Whether the bytes of a file here are read and kept.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        !matches!(self, Self::Suspect | Self::Elsewhere)
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            document: document::Limits::default(),
+            files: 100_000,
+            bytes: 256 << 20,
+            directories: 32,
+        }
+    }
+}
+
+/// Tells what part of the fabric a path belongs to, and what is read there.
+#[must_use]
+pub fn locate(path: &str) -> (Scope, Place) {
+    let extension = path
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.rsplit_once('.'))
+        .map(|(_, e)| e);
+    let yaml = matches!(extension, Some("yaml" | "yml"));
+    let suspect = yaml || extension == Some("json");
+    let or_suspect = |place: Option<Place>| {
+        place.unwrap_or(if suspect {
+            Place::Suspect
+        } else {
+            Place::Elsewhere
+        })
+    };
+    match path.split_once('/') {
+        None => match path {
+            "fabric.yaml" => (Scope::Shared, Place::Fabric),
+            "revocations.yaml" => (Scope::Shared, Place::Revocations),
+            // Other tools keep their settings in hidden files at the top.
+            _ if path.starts_with('.') => (Scope::Elsewhere, Place::Elsewhere),
+            _ => (Scope::Elsewhere, or_suspect(None)),
+        },
+        Some(("ca", rest)) => {
+            let pem = !rest.contains('/') && extension == Some("pem");
+            (Scope::Shared, or_suspect(pem.then_some(Place::Authority)))
+        }
+        Some(("policies", _)) => (Scope::Shared, or_suspect(yaml.then_some(Place::Policy))),
+        Some(("peers", rest)) => match rest.split_once('/') {
+            None => (Scope::Shared, or_suspect(None)),
+            Some((unit, "cert.pem")) => (Scope::Unit(unit.into()), Place::PeerCertificate),
+            Some((unit, _)) => (
+                Scope::Unit(unit.into()),
+                or_suspect(yaml.then_some(Place::Unit)),
+            ),
+        },
+        Some(_) => (Scope::Elsewhere, Place::Elsewhere),
+    }
+}
+
+/// The peer whose unit a scope is, where its directory's name can be a peer's.
+#[must_use]
+pub fn unit_name(scope: &Scope) -> Option<PeerName> {
+    match scope {
+        Scope::Unit(directory) => directory.parse().ok(),
+        Scope::Shared | Scope::Elsewhere => None,
+    }
+}
