@@ -216,8 +216,8 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
     }
 }
 
-/// The fabric at its last good state, all of it.
-fn held(head: &Tree, last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
+/// The fabric at its last good state, all of it: its snapshot is of the revision that was good.
+fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
     let tree = last_good.shared.as_ref()?;
     let (shared, _) = scope::read(tree);
     if shared.is_frozen {
@@ -228,7 +228,7 @@ fn held(head: &Tree, last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
         .iter()
         .filter_map(|(name, tree)| Some((name.clone(), good_unit(tree, name)?)))
         .collect();
-    let (fabric, _) = link::link(head, &shared, units, BTreeSet::new(), now);
+    let (fabric, _) = link::link(tree, &shared, units, BTreeSet::new(), now);
     Some(fabric)
 }
 
