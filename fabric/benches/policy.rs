@@ -1,6 +1,10 @@
 //! Nanoseconds per decision, by the number of policies.
 //!
 //! `cargo bench -p fabric --bench policy`
+#![expect(
+    clippy::expect_used,
+    reason = "what a bench lays down is right or it must stop"
+)]
 
 use divan::{Bencher, black_box};
 use fabric::api::AccessPolicySpec;
@@ -30,7 +34,7 @@ fn one_service_each_unknown_client(bencher: Bencher<'_, '_>, count: usize) {
     bench(bencher, count, false, |index| (client(), to(index)));
 }
 
-/// Policies for as many clients of the same service.
+/// Policies for as many clients of the same services.
 #[divan::bench(args = COUNTS)]
 fn one_client_each(bencher: Bencher<'_, '_>, count: usize) {
     let from = |index| {
@@ -39,7 +43,7 @@ fn one_client_each(bencher: Bencher<'_, '_>, count: usize) {
             "client.clusterlink.net/service-account": name(index),
         } })
     };
-    let to = || json!({ "matchLabels": { "export.clusterlink.net/name": "service" } });
+    let to = || json!({ "matchLabels": { "export.clusterlink.net/namespace": "bank" } });
     bench(bencher, count, true, |index| (from(index), to()));
 }
 

@@ -1,4 +1,8 @@
 //! Decisions: against a naive oracle, in ClusterLink's own scenarios, and without allocation.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test lays down is right or it must fail"
+)]
 
 #[path = "policy/allocation.rs"]
 mod allocation;

@@ -92,7 +92,8 @@ impl Attribute {
     pub(super) fn parse(side: Side, key: &str) -> Option<Self> {
         // Everything after `labels.` is the label's own key, its prefix and slash included.
         let label = |rest: &str| {
-            Some(Box::from(rest.strip_prefix(LABELS)?)).filter(|key: &Box<str>| !key.is_empty())
+            let key = rest.strip_prefix(LABELS)?;
+            (!key.is_empty()).then(|| Box::from(key))
         };
         match side {
             Side::From => match (key.strip_prefix(CLIENT), key.strip_prefix(PEER)) {
