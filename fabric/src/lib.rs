@@ -19,6 +19,7 @@ pub mod document;
 pub mod fabric;
 pub mod guard;
 pub mod host;
+pub mod guard;
 pub mod identity;
 pub mod name;
 pub mod origin;

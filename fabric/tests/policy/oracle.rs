@@ -335,7 +335,10 @@ fn every_kind_of_decision_is_drawn() {
             .unwrap()
             .current();
         let decided = oracle(&specs, &world);
-        let kind = match decided.split_once(" by ").or(decided.split_once(" to ")) {
+        let kind = match decided
+            .split_once(" by ")
+            .or_else(|| decided.split_once(" to "))
+        {
             Some((verdict, name)) => format!("{verdict} {}", &name[..2.min(name.len())]),
             None => decided,
         };
