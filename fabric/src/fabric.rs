@@ -11,7 +11,6 @@ mod certificates;
 mod effects;
 mod imports;
 mod link;
-mod pending;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,7 +191,7 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
     diagnostics.dedup();
 
     let fabric = if is_held {
-        held(head, last_good, now)
+        held(last_good, now)
     } else {
         Some(fabric)
     };
@@ -322,7 +321,7 @@ impl SharedPolicy {
     pub fn selects(&self, labels: &Labels) -> bool {
         self.peers
             .as_ref()
-            .is_none_or(|peers| pending::matches(peers, labels))
+            .is_none_or(|peers| peers.matches(labels))
     }
 }
 

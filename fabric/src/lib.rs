@@ -19,7 +19,6 @@ pub mod document;
 pub mod fabric;
 pub mod guard;
 pub mod host;
-pub mod guard;
 pub mod identity;
 pub mod name;
 pub mod origin;

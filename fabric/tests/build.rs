@@ -18,7 +18,11 @@ fn object(text: &str) -> ObjectName {
 }
 
 fn codes(build: &fabric::fabric::Build) -> Vec<Code> {
-    build.diagnostics.iter().map(|diagnostic| diagnostic.code).collect()
+    build
+        .diagnostics
+        .iter()
+        .map(|diagnostic| diagnostic.code)
+        .collect()
 }
 
 #[test]
@@ -27,8 +31,15 @@ fn a_good_fabric_has_nothing_to_report() {
     assert_eq!(report(&build, Effect::Note), "");
     let fabric = build.fabric.unwrap();
     let plan = Plan::of(&fabric, &name("east")).unwrap();
-    let keys: Vec<_> = plan.objects.iter().map(|object| object.key.to_string()).collect();
-    assert_eq!(keys, ["Peer west", "Import shop/ledger", "AccessPolicy shop/allow"]);
+    let keys: Vec<_> = plan
+        .objects
+        .iter()
+        .map(|object| object.key.to_string())
+        .collect();
+    assert_eq!(
+        keys,
+        ["Peer west", "Import shop/ledger", "AccessPolicy shop/allow"]
+    );
     let snapshot = Snapshot::compile(&plan);
     assert_eq!(snapshot.remotes[&name("west")].peer.labels["region"], "us");
     assert_eq!(snapshot.remotes[&name("west")].certificates.len(), 1);
@@ -66,8 +77,15 @@ fn an_import_that_leads_nowhere_loses_that_source_alone() {
         "WEFT0204 Fail peers/east/ledger.yaml:8:11 the fabric has no peer \"wets\"\n\
          WEFT0205 Fail peers/east/ledger.yaml:11:31 the peer \"west\" exports no pay/ledgr\n"
     );
-    let helps: Vec<_> = build.diagnostics.iter().filter_map(|d| d.help.as_deref()).collect();
-    assert_eq!(helps, ["did you mean \"west\"?", "did you mean \"pay/ledger\"?"]);
+    let helps: Vec<_> = build
+        .diagnostics
+        .iter()
+        .filter_map(|d| d.help.as_deref())
+        .collect();
+    assert_eq!(
+        helps,
+        ["did you mean \"west\"?", "did you mean \"pay/ledger\"?"]
+    );
     let plan = Plan::of(&build.fabric.unwrap(), &name("east")).unwrap();
     let snapshot = Snapshot::compile(&plan);
     assert_eq!(snapshot.imports[&object("shop/ledger")].sources.len(), 1);
@@ -78,23 +96,47 @@ fn a_broken_unit_freezes_alone() {
     let good = Files::two_peers();
     let mut files = good.clone();
     files
-        .put("peers/west/ledger.yaml", &export("pay", "renamed", 8080).replace("port", "prot"))
-        .put("peers/east/more.yaml", &import("shop", "more", 9001, "west", "pay/unheard-of"));
+        .put(
+            "peers/west/ledger.yaml",
+            &export("pay", "renamed", 8080).replace("port", "prot"),
+        )
+        .put(
+            "peers/east/more.yaml",
+            &import("shop", "more", 9001, "west", "pay/unheard-of"),
+        );
 
     // Never seen before: absent, and its exports unknown.
     let first = files.build();
-    assert_eq!(first.frozen.iter().map(|unit| &**unit).collect::<Vec<_>>(), ["west"]);
-    assert!(!codes(&first).contains(&Code::UnknownExport), "{}", report(&first, Effect::Note));
+    assert_eq!(
+        first.frozen.iter().map(|unit| &**unit).collect::<Vec<_>>(),
+        ["west"]
+    );
+    assert!(
+        !codes(&first).contains(&Code::UnknownExport),
+        "{}",
+        report(&first, Effect::Note)
+    );
     let fabric = first.fabric.unwrap();
     assert!(!fabric.units.contains_key(&name("west")));
-    assert!(fabric.units[&name("east")].imports.contains_key(&object("shop/more")));
+    assert!(
+        fabric.units[&name("east")]
+            .imports
+            .contains_key(&object("shop/more"))
+    );
 
     // Seen before: it stays at what was good.
-    let mut last_good = LastGood { shared: Some(good.tree("old")), ..LastGood::default() };
+    let mut last_good = LastGood {
+        shared: Some(good.tree("old")),
+        ..LastGood::default()
+    };
     last_good.units.insert(name("west"), good.tree("old"));
     let then = build(&files.tree("head"), &last_good, now());
     let fabric = then.fabric.unwrap();
-    assert!(fabric.units[&name("west")].exports.contains_key(&object("pay/ledger")));
+    assert!(
+        fabric.units[&name("west")]
+            .exports
+            .contains_key(&object("pay/ledger"))
+    );
     assert_eq!(then.good.units[&name("west")].as_str(), "old");
     assert_eq!(then.good.units[&name("east")].as_str(), "head");
     assert_eq!(then.good.shared.unwrap().as_str(), "head");
@@ -107,19 +149,44 @@ fn broken_shared_files_hold_the_fabric() {
     files
         .put("fabric.yaml", "kind: Fabric\n")
         .put("peers/north/peer.yaml", &peer("north", "{}"))
-        .put("peers/east/ledger.yaml", &import("shop", "ledger", 9000, "wets", "pay/ledger"));
-    let mut last_good = LastGood { shared: Some(good.tree("old")), ..LastGood::default() };
+        .put(
+            "peers/east/ledger.yaml",
+            &import("shop", "ledger", 9000, "wets", "pay/ledger"),
+        );
+    let mut last_good = LastGood {
+        shared: Some(good.tree("old")),
+        ..LastGood::default()
+    };
     for unit in ["east", "west"] {
         last_good.units.insert(name(unit), good.tree("old"));
     }
     let build = build(&files.tree("head"), &last_good, now());
     assert!(build.is_held);
-    assert!(codes(&build).contains(&Code::UnknownPeer), "every error is reported");
+    assert!(
+        codes(&build).contains(&Code::UnknownPeer),
+        "every error is reported"
+    );
     let fabric = build.fabric.unwrap();
     assert_eq!(fabric.revision.as_str(), "old");
-    assert_eq!(fabric.units.keys().map(PeerName::as_str).collect::<Vec<_>>(), ["east", "west"]);
-    assert!(fabric.units.values().all(|unit| unit.revision.as_str() == "old"));
-    assert!(fabric.units[&name("east")].imports[&object("shop/ledger")].dropped.is_empty());
+    assert_eq!(
+        fabric
+            .units
+            .keys()
+            .map(PeerName::as_str)
+            .collect::<Vec<_>>(),
+        ["east", "west"]
+    );
+    assert!(
+        fabric
+            .units
+            .values()
+            .all(|unit| unit.revision.as_str() == "old")
+    );
+    assert!(
+        fabric.units[&name("east")].imports[&object("shop/ledger")]
+            .dropped
+            .is_empty()
+    );
 }
 
 #[test]
@@ -160,17 +227,28 @@ fn duplicates_name_both_places() {
     let mut files = Files::two_peers();
     files.put("peers/west/other.yaml", &export("pay", "ledger", 1));
     let build = files.build();
-    let [diagnostic] = &*build.diagnostics else { panic!("{:?}", build.diagnostics) };
+    let [diagnostic] = &*build.diagnostics else {
+        panic!("{:?}", build.diagnostics)
+    };
     assert_eq!(diagnostic.code, Code::DuplicateObject);
-    let places: Vec<_> = diagnostic.labels.iter().map(|l| (&*l.path, l.span.line)).collect();
-    assert_eq!(places, [("peers/west/other.yaml", 3), ("peers/west/ledger.yaml", 3)]);
+    let places: Vec<_> = diagnostic
+        .labels
+        .iter()
+        .map(|l| (&*l.path, l.span.line))
+        .collect();
+    assert_eq!(
+        places,
+        [("peers/west/other.yaml", 3), ("peers/west/ledger.yaml", 3)]
+    );
 }
 
 #[test]
 fn kinds_stand_in_their_places() {
     let mut files = Files::two_peers();
     let fabric = files.0["fabric.yaml"].clone();
-    files.put("peers/east/fabric.yaml", &fabric).put("policies/p.yaml", &allow_all("shop"));
+    files
+        .put("peers/east/fabric.yaml", &fabric)
+        .put("policies/p.yaml", &allow_all("shop"));
     let build = files.build();
     assert_eq!(
         report(&build, Effect::Freeze),
@@ -186,8 +264,14 @@ fn kinds_stand_in_their_places() {
 fn two_imports_cannot_listen_on_one_port() {
     let mut files = Files::two_peers();
     files
-        .put("peers/east/second.yaml", &import("shop", "second", 9000, "west", "pay/ledger"))
-        .put("peers/east/third.yaml", &import("shop", "third", 4443, "west", "pay/ledger"));
+        .put(
+            "peers/east/second.yaml",
+            &import("shop", "second", 9000, "west", "pay/ledger"),
+        )
+        .put(
+            "peers/east/third.yaml",
+            &import("shop", "third", 4443, "west", "pay/ledger"),
+        );
     let build = files.build();
     assert_eq!(
         report(&build, Effect::Fail),
@@ -195,14 +279,18 @@ fn two_imports_cannot_listen_on_one_port() {
          WEFT0206 Fail peers/east/third.yaml:6:15 port 4443 is the gateway's own\n"
     );
     let fabric = build.fabric.unwrap();
-    let imports = fabric.units[&name("east")].imports.keys().map(ToString::to_string);
+    let imports = fabric.units[&name("east")]
+        .imports
+        .keys()
+        .map(ToString::to_string);
     assert_eq!(imports.collect::<Vec<_>>(), ["shop/ledger"]);
 }
 
 #[test]
 fn ports_that_stand_in_for_a_target_port_clash_without_kubernetes() {
     let mut files = Files::two_peers();
-    let second = import("shop", "second", 9000, "west", "pay/ledger").replace("  targetPort: 9000\n", "");
+    let second =
+        import("shop", "second", 9000, "west", "pay/ledger").replace("  targetPort: 9000\n", "");
     files.put("peers/east/second.yaml", &second);
     let in_a_cluster = files.build();
     assert_eq!(
@@ -223,11 +311,23 @@ fn ports_that_stand_in_for_a_target_port_clash_without_kubernetes() {
 #[test]
 fn an_export_of_this_host_is_refused_unless_the_fabric_allows_it() {
     let mut files = Files::two_peers();
-    files.replace("peers/west/ledger.yaml", "host: ledger.example.com", "host: 127.0.0.1");
+    files.replace(
+        "peers/west/ledger.yaml",
+        "host: ledger.example.com",
+        "host: 127.0.0.1",
+    );
     let refused = files.build();
     assert_eq!(codes(&refused)[1..], [Code::ExportHostRefused]);
-    assert!(refused.fabric.unwrap().units[&name("west")].exports.is_empty());
-    files.replace("fabric.yaml", "spec: {}", "spec: {exportHosts: {allow: [127.0.0.0/8]}}");
+    assert!(
+        refused.fabric.unwrap().units[&name("west")]
+            .exports
+            .is_empty()
+    );
+    files.replace(
+        "fabric.yaml",
+        "spec: {}",
+        "spec: {exportHosts: {allow: [127.0.0.0/8]}}",
+    );
     assert_eq!(report(&files.build(), Effect::Note), "");
 }
 
@@ -246,32 +346,62 @@ fn shared_policies_count_where_their_selector_says() {
         .put("peers/west/own.yaml", &privileged("eu", ""));
     let build = files.build();
     let found = report(&build, Effect::Warn);
-    assert!(found.contains("WEFT0210 Warn policies/asia.yaml:5:"), "{found}");
-    assert!(found.contains("WEFT0201 Fail peers/east/own.yaml:4:9"), "{found}");
+    assert!(
+        found.contains("WEFT0210 Warn policies/asia.yaml:5:"),
+        "{found}"
+    );
+    assert!(
+        found.contains("WEFT0201 Fail peers/east/own.yaml:4:9"),
+        "{found}"
+    );
     assert!(!found.contains("peers/west"), "{found}");
     let fabric = build.fabric.unwrap();
     let policies = |peer: &str| -> Vec<String> {
         let plan = Plan::of(&fabric, &name(peer)).unwrap();
-        let keys = plan.objects.iter().filter(|object| object.key.namespace.is_none());
-        keys.map(|object| format!("{} {}", object.key, object.origin.path)).collect()
+        let keys = plan
+            .objects
+            .iter()
+            .filter(|object| object.key.namespace.is_none());
+        keys.map(|object| format!("{} {}", object.key, object.origin.path))
+            .collect()
     };
-    assert_eq!(policies("east")[1..], ["PrivilegedAccessPolicy eu policies/eu.yaml"]);
-    assert_eq!(policies("west")[1..], ["PrivilegedAccessPolicy eu peers/west/own.yaml"]);
+    assert_eq!(
+        policies("east")[1..],
+        ["PrivilegedAccessPolicy eu policies/eu.yaml"]
+    );
+    assert_eq!(
+        policies("west")[1..],
+        ["PrivilegedAccessPolicy eu peers/west/own.yaml"]
+    );
 }
 
 #[test]
 fn private_keys_freeze_a_unit_and_fail_elsewhere() {
     let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let mut files = Files::two_peers();
-    files.put("peers/east/notes.txt", &key).put("docs/key.txt", &key);
+    files
+        .put("peers/east/notes.txt", &key)
+        .put("docs/key.txt", &key);
     let build = files.build();
     assert_eq!(codes(&build), [Code::PrivateKey, Code::PrivateKey]);
-    let effects: Vec<_> = build.diagnostics.iter().map(|d| (d.path(), d.effect)).collect();
+    let effects: Vec<_> = build
+        .diagnostics
+        .iter()
+        .map(|d| (d.path(), d.effect))
+        .collect();
     assert_eq!(
         effects,
-        [("docs/key.txt", Effect::Fail), ("peers/east/notes.txt", Effect::Freeze)]
+        [
+            ("docs/key.txt", Effect::Fail),
+            ("peers/east/notes.txt", Effect::Freeze)
+        ]
     );
-    assert!(build.diagnostics.iter().all(|diagnostic| !diagnostic.shows_source));
+    assert!(
+        build
+            .diagnostics
+            .iter()
+            .all(|diagnostic| !diagnostic.shows_source)
+    );
     assert!(build.frozen.contains("east") && !build.frozen.contains("west"));
 }
 
@@ -285,15 +415,31 @@ fn certificates_are_checked_against_the_ca_and_each_other() {
         .put("peers/east/cert.pem", &authority.leaf_of("east", &key))
         .put("peers/west/cert.pem", &authority.leaf_of("west", &key))
         .put("peers/north/peer.yaml", &peer("north", "{}"))
-        .put("peers/north/cert.pem", &Authority::new("other").leaf("north"))
+        .put(
+            "peers/north/cert.pem",
+            &Authority::new("other").leaf("north"),
+        )
         .put("peers/south/peer.yaml", &peer("south", "{}"));
     let build = files.build();
     let found = report(&build, Effect::Note);
-    assert!(found.contains("WEFT0310 Warn peers/west/cert.pem:1:1"), "{found}");
-    assert!(found.contains("WEFT0303 Fail peers/north/cert.pem:1:1"), "{found}");
-    assert!(found.contains("WEFT0306 Warn peers/south/peer.yaml:4:9"), "{found}");
+    assert!(
+        found.contains("WEFT0310 Warn peers/west/cert.pem:1:1"),
+        "{found}"
+    );
+    assert!(
+        found.contains("WEFT0303 Fail peers/north/cert.pem:1:1"),
+        "{found}"
+    );
+    assert!(
+        found.contains("WEFT0306 Warn peers/south/peer.yaml:4:9"),
+        "{found}"
+    );
     assert_eq!(build.diagnostics.len(), 3, "{found}");
-    assert_eq!(build.fabric.unwrap().units.len(), 4, "nothing freezes between scopes");
+    assert_eq!(
+        build.fabric.unwrap().units.len(),
+        4,
+        "nothing freezes between scopes"
+    );
 }
 
 #[test]
@@ -318,8 +464,14 @@ fn a_move_is_no_change() {
     let before = Files::two_peers();
     let mut after = before.clone();
     let text = after.0["peers/east/policy.yaml"].clone();
-    after.remove("peers/east/policy.yaml").put("peers/east/moved.yaml", &format!("# moved\n{text}"));
-    after.replace("peers/east/ledger.yaml", "targetPort: 9000", "targetPort: 9001");
+    after
+        .remove("peers/east/policy.yaml")
+        .put("peers/east/moved.yaml", &format!("# moved\n{text}"));
+    after.replace(
+        "peers/east/ledger.yaml",
+        "targetPort: 9000",
+        "targetPort: 9001",
+    );
     after.put("peers/west/second.yaml", &export("pay", "second", 1));
     let plans = |files: &Files, revision: &str| {
         let build = build(&files.tree(revision), &LastGood::default(), now());
@@ -329,7 +481,9 @@ fn a_move_is_no_change() {
     let (old, new) = (plans(&before, "a"), plans(&after, "b"));
     let east = diff(&name("east"), Some(&old[0]), Some(&new[0]));
     assert!(east.added.is_empty() && east.removed.is_empty() && east.state.is_empty());
-    let [change] = &*east.changed else { panic!("{east:?}") };
+    let [change] = &*east.changed else {
+        panic!("{east:?}")
+    };
     assert_eq!(change.key.to_string(), "Import shop/ledger");
     assert_eq!(change.fields.len(), 1);
     assert_eq!(change.fields[0].pointer, "/spec/targetPort");
