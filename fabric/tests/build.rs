@@ -75,7 +75,7 @@ fn an_import_that_leads_nowhere_loses_that_source_alone() {
     assert_eq!(
         report(&build, Effect::Fail),
         "WEFT0204 Fail peers/east/ledger.yaml:8:11 the fabric has no peer \"wets\"\n\
-         WEFT0205 Fail peers/east/ledger.yaml:11:31 the peer \"west\" exports no pay/ledgr\n"
+         WEFT0205 Fail peers/east/ledger.yaml:11:30 the peer \"west\" exports no pay/ledgr\n"
     );
     let helps: Vec<_> = build
         .diagnostics
