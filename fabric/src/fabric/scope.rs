@@ -68,20 +68,17 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
     }
     // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
     // else of the unit is left.
-    for diagnostic in tree
-        .diagnostics()
-        .iter()
-        .filter(|d| d.effect == Effect::Freeze)
-    {
-        match locate(diagnostic.path()).0 {
+    for scope in tree.frozen() {
+        match scope {
             Scope::Shared => shared.is_frozen = true,
             Scope::Unit(directory) => {
-                match units.iter_mut().find(|unit| unit.directory == directory) {
+                match units.iter_mut().find(|unit| unit.directory == *directory) {
                     Some(unit) => unit.is_frozen = true,
                     None => {
+                        let unit = UnitScope::new(Arc::clone(directory));
                         units.push(UnitScope {
                             is_frozen: true,
-                            ..UnitScope::new(directory)
+                            ..unit
                         });
                     }
                 }

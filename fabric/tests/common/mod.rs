@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fabric::diagnostic::Effect;
 use fabric::fabric::{Build, LastGood, build};
 use fabric::origin::Revision;
-use fabric::tree::{Blob, EntryKind, Limits, Tree, Visit};
+use fabric::tree::{Blob, EntryKind, Limits, Tree, TreeBuilder, Visit};
 use jiff::Timestamp;
 
 /// Files by their paths, to be changed and built.
@@ -59,6 +59,10 @@ impl Files {
     }
 
     pub(crate) fn tree(&self, revision: &str) -> Tree {
+        self.builder(revision).finish()
+    }
+
+    pub(crate) fn builder(&self, revision: &str) -> TreeBuilder {
         let mut builder = Tree::builder(Revision::commit(revision), Limits::default());
         for (path, text) in &self.0 {
             let kind = EntryKind::File {
@@ -71,7 +75,7 @@ impl Files {
             };
             builder.add(path.as_bytes(), Arc::new(blob));
         }
-        builder.finish()
+        builder
     }
 
     pub(crate) fn build(&self) -> Build {
