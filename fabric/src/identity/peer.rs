@@ -108,13 +108,14 @@ impl Check<'_> {
         let owner = all
             .iter()
             .find(|name| self.surroundings.peers.contains(**name));
-        let help = match (owner, nearest(peer, all.iter().copied())) {
+        let proper = all.iter().copied().filter(|name| !name.contains('*'));
+        let help = match (owner, nearest(peer, proper)) {
             (Some(owner), _) => {
                 format!("it is {owner}'s certificate, and belongs into peers/{owner}/cert.pem")
             }
-            (None, Some(near)) => {
-                format!("did you mean {near:?}? The certificate and the directory must agree")
-            }
+            (None, Some(near)) => format!(
+                "{near:?} is nearly {peer:?}: the certificate, the directory and the Peer must agree"
+            ),
             (None, None) => format!(
                 "issue a certificate with the DNS name {peer:?}: weft create peer-cert --name {peer}"
             ),
