@@ -239,7 +239,5 @@ impl Walk<'_> {
 /// Whether Git would refuse to make a tree with this name, so that two readers might read it as two
 /// different paths.
 fn is_malformed(name: &[u8]) -> bool {
-    matches!(name, b"" | b"." | b"..")
-        || name.eq_ignore_ascii_case(b".git")
-        || name.contains(&b'/')
+    matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git") || name.contains(&b'/')
 }
