@@ -1,0 +1,5 @@
+//! How diagnostics, differences and decisions are shown.
+
+pub(crate) mod escape;
+pub(crate) mod json;
+pub(crate) mod text;
