@@ -241,9 +241,18 @@ impl TreeBuilder {
                 false => diagnostic,
             });
         }
-        if locate(&path).1.is_read() {
-            self.tree.files.insert(path, blob);
+        if !locate(&path).1.is_read() {
+            return;
         }
+        if blob.bytes.starts_with(LFS_POINTER) {
+            self.report(
+                Code::LfsPointer,
+                &path,
+                "the file holds a pointer of Git LFS",
+            );
+            return;
+        }
+        self.tree.files.insert(path, blob);
     }
 
     /// The finished tree.
@@ -363,6 +372,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// How a pointer of Git LFS begins (its specification, version 1).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Tells what part of the fabric a path belongs to, and what is read there.
 #[must_use]
