@@ -11,6 +11,7 @@ mod log;
 mod output;
 mod render;
 mod repository;
+mod source;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

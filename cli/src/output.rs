@@ -107,6 +107,16 @@ fn write_file(
     out.flush()
 }
 
+/// How many columns the person at the terminal has.
+pub(crate) fn columns() -> usize {
+    // As wide as a reviewer's window, where nothing better is known.
+    const USUAL: usize = 120;
+    let known = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    known.unwrap_or_else(|| {
+        terminal_size::terminal_size().map_or(USUAL, |(width, _)| usize::from(width.0))
+    })
+}
+
 /// Says something to the person at the terminal; where that can't be written, nobody listens.
 macro_rules! tell {
     ($($words:tt)*) => {{
@@ -115,6 +125,15 @@ macro_rules! tell {
     }};
 }
 pub(crate) use tell;
+
+/// Prints a short result; that nobody reads it is no failure.
+macro_rules! print {
+    ($($words:tt)*) => {{
+        use std::io::Write as _;
+        let _ = write!(anstream::stdout(), $($words)*);
+    }};
+}
+pub(crate) use print;
 
 #[cfg(test)]
 mod tests {

@@ -3,3 +3,4 @@
 pub(crate) mod escape;
 pub(crate) mod json;
 pub(crate) mod text;
+pub(crate) mod window;
