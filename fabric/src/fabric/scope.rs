@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pending::parse_selector;
 use super::{Item, SharedPolicy};
-use crate::api::{LabelSelector, Object};
+use crate::api::{LabelSelector, Object, parse_selector};
 use crate::diagnostic::{Code, Diagnostic, Effect, Span};
 use crate::name::{Kind, ObjectKey};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
