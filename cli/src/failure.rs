@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 

@@ -12,7 +12,13 @@ use tracing_subscriber::fmt::format::FmtSpan;
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
     /// The form of the log
-    #[arg(long, value_enum, value_name = "FORM", default_value = "text", env = "WEFT_LOG_FORMAT")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORM",
+        default_value = "text",
+        env = "WEFT_LOG_FORMAT"
+    )]
     log_format: LogFormat,
 
     /// What is logged: a level, or a list of `target=level`

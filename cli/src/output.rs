@@ -5,8 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
 use anstream::{AutoStream, ColorChoice};
+use anyhow::{Context as _, bail};
 
 /// A form of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,12 @@ pub(crate) struct OutputArgs {
     /// FORMAT is `text` or `json`. May be given several times, for example `-o text -o
     /// json=report.json`. The fields of the JSON form are only ever added to as long as its
     /// `formatVersion` stays the same.
-    #[arg(short = 'o', long = "format", value_name = "FORMAT[=FILE]", default_value = "text")]
+    #[arg(
+        short = 'o',
+        long = "format",
+        value_name = "FORMAT[=FILE]",
+        default_value = "text"
+    )]
     outputs: Vec<Output>,
 }
 
@@ -111,7 +116,9 @@ fn write_file(
 pub(crate) fn columns() -> usize {
     // As wide as a reviewer's window, where nothing better is known.
     const USUAL: usize = 120;
-    let known = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let known = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     known.unwrap_or_else(|| {
         terminal_size::terminal_size().map_or(USUAL, |(width, _)| usize::from(width.0))
     })

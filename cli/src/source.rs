@@ -133,9 +133,38 @@ impl Source {
         Ok(Repository::discover(&self.path)?)
     }
 
+    /// Whether the repository has no commit yet.
+    pub(crate) fn is_unborn(&self) -> anyhow::Result<bool> {
+        let failed = || format!("cannot open the Git repository of {}", self.path.display());
+        let repository = git2::Repository::discover(&self.path).with_context(failed)?;
+        match repository.head() {
+            Err(error) if error.code() == git2::ErrorCode::UnbornBranch => Ok(true),
+            head => head.map(|_| false).with_context(failed),
+        }
+    }
+
+    /// The first parent of a commit; none where it is the first commit.
+    pub(crate) fn parent(&self, revision: &str) -> anyhow::Result<Option<String>> {
+        // Says well what is wrong with the revision, where something is.
+        let commit = self.repository()?.resolve(revision)?;
+        let failed = || format!("cannot find the parent of {revision}");
+        let repository = git2::Repository::discover(&self.path).with_context(failed)?;
+        let id = git2::Oid::from_str(&commit.id.to_string()).with_context(failed)?;
+        let commit = repository.find_commit(id).with_context(failed)?;
+        match commit.parent_count() {
+            0 => Ok(None),
+            _ => Ok(Some(commit.parent_id(0).with_context(failed)?.to_string())),
+        }
+    }
+
     /// What a tree comes to by itself: nothing is known of an earlier good state.
     pub(crate) fn build(&self, tree: &Tree) -> Build {
-        build(tree, &LastGood::default(), self.now)
+        self.build_after(tree, &LastGood::default())
+    }
+
+    /// What a tree comes to after an earlier good state.
+    pub(crate) fn build_after(&self, tree: &Tree, last_good: &LastGood) -> Build {
+        build(tree, last_good, self.now)
     }
 }
 

@@ -200,7 +200,10 @@ mod tests {
         assert_eq!(mode(&folder), 0o700);
         assert_eq!(mode(&folder.join("key.pem")), 0o600);
         assert_eq!(mode(&folder.join("cert.pem")), 0o600);
-        assert_eq!(fs::read_to_string(folder.join("cert.pem")).unwrap(), "chain");
+        assert_eq!(
+            fs::read_to_string(folder.join("cert.pem")).unwrap(),
+            "chain"
+        );
     }
 
     #[test]

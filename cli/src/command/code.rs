@@ -71,7 +71,9 @@ fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::Note => "note; worth knowing, changes nothing",
         Effect::Warn => "warn; probably not what was meant, changes nothing",
-        Effect::Fail => "fail; `weft validate` fails, and only the part that it concerns is dropped",
+        Effect::Fail => {
+            "fail; `weft validate` fails, and only the part that it concerns is dropped"
+        }
         Effect::Freeze => {
             "freeze; its unit, or for a shared file the fabric, stays at the last good commit"
         }

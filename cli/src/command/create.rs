@@ -64,8 +64,18 @@ impl Validity {
 /// Puts the public part of a certificate, whose pair is in `folder`, to its place in a repository.
 fn publish(folder: &Path, public: &Path, certificate: &str) -> anyhow::Result<()> {
     folder::publish(public, certificate)
-        .with_context(|| format!("the pair is in {}, but not in the repository", folder.display()))
-        .hint(|| format!("copy the first certificate of its cert.pem to {}", public.display()))
+        .with_context(|| {
+            format!(
+                "the pair is in {}, but not in the repository",
+                folder.display()
+            )
+        })
+        .hint(|| {
+            format!(
+                "copy the first certificate of its cert.pem to {}",
+                public.display()
+            )
+        })
 }
 
 /// The day of a moment, for people.

@@ -172,7 +172,11 @@ mod tests {
             ("/a/___", None),
             ("/", None),
         ] {
-            assert_eq!(legal_name(Path::new(directory)).as_deref(), name, "{directory}");
+            assert_eq!(
+                legal_name(Path::new(directory)).as_deref(),
+                name,
+                "{directory}"
+            );
         }
     }
 

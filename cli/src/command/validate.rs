@@ -56,9 +56,7 @@ impl Validate {
         let counts = Counts::of(&tree, &build);
         self.output.write(|format, out| match format {
             Format::Text => write_text(&tree, &build, &counts, out),
-            Format::Json => {
-                json::write_validation(tree.revision().as_str(), &build, &counts, out)
-            }
+            Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
         })?;
         Ok(match counts.errors {
             0 => exit::DONE,
@@ -67,12 +65,7 @@ impl Validate {
     }
 }
 
-fn write_text(
-    tree: &Tree,
-    build: &Build,
-    counts: &Counts,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn write_text(tree: &Tree, build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
     let frames = Frames::new(tree, columns());
     for diagnostic in &build.diagnostics {
         frames.write(diagnostic, out)?;

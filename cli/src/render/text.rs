@@ -169,7 +169,10 @@ mod tests {
     fn tree(files: &[(&str, &str)]) -> Tree {
         let mut builder = Tree::builder(Revision::working_tree(), Limits::default());
         for (path, text) in files {
-            let blob = Blob::new(text.as_bytes().to_vec(), fabric::document::Limits::default());
+            let blob = Blob::new(
+                text.as_bytes().to_vec(),
+                fabric::document::Limits::default(),
+            );
             builder.add(path.as_bytes(), Arc::new(blob));
         }
         builder.finish()
@@ -178,7 +181,11 @@ mod tests {
     fn span(text: &str, part: &str) -> Span {
         let start = text.find(part).unwrap();
         let line = text[..start].matches('\n').count();
-        let column = text[..start].chars().rev().take_while(|c| *c != '\n').count();
+        let column = text[..start]
+            .chars()
+            .rev()
+            .take_while(|c| *c != '\n')
+            .count();
         Span {
             start: u32::try_from(start).unwrap(),
             end: u32::try_from(start + part.len()).unwrap(),
@@ -247,11 +254,18 @@ spec:
     fn a_secret_is_never_shown() {
         let text = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n";
         let path: Arc<str> = "ca/key.pem".into();
-        let mut diagnostic =
-            Diagnostic::new(Code::PrivateKey, &path, span(text, "-----"), "a private key");
+        let mut diagnostic = Diagnostic::new(
+            Code::PrivateKey,
+            &path,
+            span(text, "-----"),
+            "a private key",
+        );
         diagnostic.shows_source = false;
         let shown = shown(&[(&path, text)], &diagnostic, 80);
-        assert!(!shown.contains("c2VjcmV0") && !shown.contains("BEGIN"), "{shown}");
+        assert!(
+            !shown.contains("c2VjcmV0") && !shown.contains("BEGIN"),
+            "{shown}"
+        );
         insta::assert_snapshot!(shown, @"");
     }
 

@@ -123,12 +123,7 @@ impl Line {
 }
 
 /// Notes where ranges begin and end, when the byte `at` of the line is shown at `shown`.
-fn place(
-    marks: &mut [Range<Option<usize>>],
-    ranges: &[Range<usize>],
-    at: usize,
-    shown: usize,
-) {
+fn place(marks: &mut [Range<Option<usize>>], ranges: &[Range<usize>], at: usize, shown: usize) {
     for (mark, range) in marks.iter_mut().zip(ranges) {
         if mark.start.is_none() && at >= range.start {
             mark.start = Some(shown);
@@ -242,7 +237,12 @@ mod tests {
 
     #[test]
     fn long_lines_are_cut_around_the_mark() {
-        let text = format!("{}é{}needle{}", "x".repeat(100), "y".repeat(100), "z".repeat(500));
+        let text = format!(
+            "{}é{}needle{}",
+            "x".repeat(100),
+            "y".repeat(100),
+            "z".repeat(500)
+        );
         let window = shown(text.as_bytes(), &[span(&text, "needle")], 30);
         assert_eq!(window, "1: ...yyyyyyyyyy[needle]zzzzzzzzzzzzzz...");
         let start = shown(text.as_bytes(), &[span(&text, "x")], 10);

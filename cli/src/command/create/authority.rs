@@ -24,7 +24,7 @@ Examples:
 
   Keys on another volume, the certificate into a repository:
     weft create fabric --path /media/vault --fabric-repo ~/acme")]
-pub(super) struct CreateFabric {
+pub(crate) struct CreateFabric {
     /// The fabric's name
     ///
     /// Where it isn't given it is the repository's, and outside of a repository default_fabric.

@@ -1,7 +1,7 @@
-use std::fs;
 use anyhow::Context as _;
 use fabric::name::PeerName;
 use jiff::Timestamp;
+use std::fs;
 
 use super::place::{Place, PlaceArgs};
 use super::{Validity, day, fabric_name};
@@ -28,7 +28,7 @@ Examples:
 
   Into a folder of its own, valid for a week:
     weft create peer-cert --name east --output /media/usb/east --validity 168h")]
-pub(super) struct CreatePeerCert {
+pub(crate) struct CreatePeerCert {
     /// The peer's name
     ///
     /// A lower-case DNS name: letters, digits, '-', and '.' between parts. It is what the
