@@ -1,1 +1,2 @@
-//! stub
+#![doc = "x"]
+pub mod tunnel;
