@@ -16,6 +16,7 @@ pub mod api;
 pub mod attributes;
 pub mod diagnostic;
 pub mod document;
+pub mod guard;
 pub mod identity;
 pub mod name;
 pub mod origin;
