@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod frame;
 pub mod outbox;
+/// Why tunnels are refused and reset.
 pub mod reason;
 pub mod stream;
 
