@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fabric::api::Fingerprint;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
+use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// A certificate authority.
@@ -139,6 +141,12 @@ impl Identity {
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.der.1.clone()).into()
     }
+}
+
+/// The fingerprint of a certificate in PEM, as `revocations.yaml` writes it.
+pub fn fingerprint(pem: &str) -> Fingerprint {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).expect("it is a certificate");
+    Fingerprint::of_der(&der)
 }
 
 /// Leaves a file to its owner alone, as a key's should be.

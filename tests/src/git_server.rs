@@ -86,6 +86,11 @@ impl GitServer {
         server
     }
 
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.loopback.at(PORT)
+    }
+
     /// The repository's URL.
     pub fn url(&self) -> String {
         self.url_with("")
@@ -94,7 +99,7 @@ impl GitServer {
     /// The repository's URL with credentials in it, written `name:password@`.
     pub fn url_with(&self, credentials: &str) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let address = self.loopback.at(PORT);
+        let address = self.address();
         format!("{scheme}://{credentials}{address}/fabric.git")
     }
 
@@ -117,7 +122,7 @@ impl GitServer {
             .enable_all()
             .build()
             .expect("a runtime");
-        let address: SocketAddr = self.loopback.at(PORT);
+        let address = self.address();
         let listener = runtime
             .block_on(TcpListener::bind(address))
             .expect("the address is ours");

@@ -9,6 +9,7 @@
 #![expect(
     clippy::expect_used,
     clippy::panic,
+    clippy::unwrap_in_result,
     clippy::print_stderr,
     reason = "code that only tests call fails by panicking, and talks to whoever runs the tests"
 )]
@@ -18,6 +19,7 @@ pub mod certificates;
 pub mod fabric;
 pub mod generator;
 pub mod git_server;
+pub mod impostor;
 pub mod network;
 pub mod peer;
 pub mod process;

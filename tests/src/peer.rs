@@ -1,6 +1,7 @@
 //! A peer: the real binary, running.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus};
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::binary::{clean, weft};
 use crate::certificates::{Identity, IdentityFiles};
-use crate::network::{Loopback, http_get};
+use crate::network::{Answer, Loopback, http_get};
 use crate::process::{Process, Signal};
 use crate::wait::{holds, wait_for};
 
@@ -27,7 +28,6 @@ pub struct Peer {
     identity: IdentityFiles,
     repository: String,
     environment: Vec<(String, String)>,
-    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -45,24 +45,8 @@ impl Peer {
             identity,
             repository: repository.to_owned(),
             environment: Vec::new(),
-            arguments: Vec::new(),
             process: None,
         }
-    }
-
-    /// The same with a variable in its environment.
-    #[must_use]
-    pub fn with_environment(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// The same with further arguments.
-    #[must_use]
-    pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
-        self
     }
 
     /// The peer's name.
@@ -95,6 +79,11 @@ impl Peer {
         repository.clone_into(&mut self.repository);
     }
 
+    /// Sets a variable of the peer's environment, from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the peer; its state stays from one start to the next.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
@@ -113,8 +102,7 @@ impl Peer {
             .arg("--state")
             .arg(self.folder.path().join("state"))
             // Long, so that only what the test asks for by a signal happens.
-            .args(["--interval", "1h", "--log-format", "json"])
-            .args(&self.arguments);
+            .args(["--interval", "1h", "--log-format", "json"]);
         self.process = Some(Process::start(&self.name, &mut command));
     }
 
@@ -168,10 +156,15 @@ impl Peer {
         revision.ok_or_else(|| format!("no revision in {snapshot}"))
     }
 
-    /// A path of the admin server.
-    pub fn admin(&self, path: &str) -> crate::network::Answer {
-        http_get(self.loopback.at(ADMIN_PORT), path)
+    /// What the admin server answers to a path.
+    pub fn admin(&self, path: &str) -> Answer {
+        self.try_admin(path)
             .unwrap_or_else(|error| panic!("{}'s {path}: {error}", self.name))
+    }
+
+    /// What the admin server answers to a path, where it answers.
+    pub fn try_admin(&self, path: &str) -> io::Result<Answer> {
+        http_get(self.loopback.at(ADMIN_PORT), path)
     }
 
     /// The sum of a counter over the series whose text holds all of `labels`.
