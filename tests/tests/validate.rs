@@ -9,7 +9,6 @@
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Output;
 use std::time::Instant;
 
