@@ -52,9 +52,10 @@ pub fn check_peer(
     is_dialled: bool,
     file: &CertificateFile,
     authorities: &[CertificateFacts],
+    peers: &std::collections::BTreeSet<PeerName>,
     now: Timestamp,
 ) -> (Vec<CertificateFacts>, Vec<Finding>) {
-    let _ = (peer, is_dialled, file, authorities, now);
+    let _ = (peer, is_dialled, file, authorities, peers, now);
     (Vec::new(), Vec::new())
 }
 
