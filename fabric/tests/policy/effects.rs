@@ -47,7 +47,7 @@ fn unknown_attributes() {
         (
             "from",
             "client.clusterlink.net/name",
-            "did you mean \"client.clusterlink.net/namespace\"?",
+            "the label \"name\" of the client is \"client.clusterlink.net/labels.name\"",
         ),
         (
             "from",
@@ -97,7 +97,7 @@ fn unknown_attributes() {
         (
             "to",
             "export.clusterlink.net/labels.",
-            "the attributes are export.clusterlink.net/name, export.clusterlink.net/namespace, peer.clusterlink.net/name",
+            "the attributes are export.clusterlink.net/name, export.clusterlink.net/namespace, peer.clusterlink.net/name, and export.clusterlink.net/labels.KEY",
         ),
     ] {
         let selector = label(key);

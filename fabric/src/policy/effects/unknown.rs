@@ -3,6 +3,9 @@
 use crate::diagnostic::nearest;
 use crate::policy::attribute::{Attribute, Side};
 
+/// More letters wrong than this are another word.
+const MAX_SLIPS: usize = 3;
+
 /// How to mend a key that is no attribute of a side.
 pub(super) fn help(side: Side, key: &str) -> Option<String> {
     let other = match side {
@@ -13,7 +16,10 @@ pub(super) fn help(side: Side, key: &str) -> Option<String> {
         return Some(format!("the attribute stands in `{}` alone", other.field()));
     }
     let candidates = candidates(side, key);
-    if let Some(near) = nearest(key, candidates.iter().map(String::as_str)) {
+    let near = candidates.iter().map(String::as_str);
+    // All keys begin alike, so that a share of the whole length would forgive too much.
+    let near = near.filter(|candidate| strsim::damerau_levenshtein(key, candidate) <= MAX_SLIPS);
+    if let Some(near) = nearest(key, near) {
         return Some(format!("did you mean {near:?}?"));
     }
     let [prefix, _] = side.label_prefixes();
@@ -23,7 +29,7 @@ pub(super) fn help(side: Side, key: &str) -> Option<String> {
     let label = own.strip_prefix("labels.").unwrap_or(own);
     if label.is_empty() {
         return Some(format!(
-            "the attributes are {}",
+            "the attributes are {}, and {prefix}KEY",
             side.plain_keys().join(", ")
         ));
     }
