@@ -11,7 +11,6 @@ mod certificates;
 mod effects;
 mod imports;
 mod link;
-mod pending;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,7 +191,7 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
     diagnostics.dedup();
 
     let fabric = if is_held {
-        held(head, last_good, now)
+        held(last_good, now)
     } else {
         Some(fabric)
     };
@@ -216,8 +215,8 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
     }
 }
 
-/// The fabric at its last good state, all of it.
-fn held(head: &Tree, last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
+/// The fabric at its last good state, all of it: its snapshot is of the revision that was good.
+fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
     let tree = last_good.shared.as_ref()?;
     let (shared, _) = scope::read(tree);
     if shared.is_frozen {
@@ -228,7 +227,7 @@ fn held(head: &Tree, last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
         .iter()
         .filter_map(|(name, tree)| Some((name.clone(), good_unit(tree, name)?)))
         .collect();
-    let (fabric, _) = link::link(head, &shared, units, BTreeSet::new(), now);
+    let (fabric, _) = link::link(tree, &shared, units, BTreeSet::new(), now);
     Some(fabric)
 }
 
@@ -322,7 +321,7 @@ impl SharedPolicy {
     pub fn selects(&self, labels: &Labels) -> bool {
         self.peers
             .as_ref()
-            .is_none_or(|peers| pending::matches(peers, labels))
+            .is_none_or(|peers| peers.matches(labels))
     }
 }
 

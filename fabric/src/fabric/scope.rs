@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pending::parse_selector;
 use super::{Item, SharedPolicy};
-use crate::api::{LabelSelector, Object};
+use crate::api::{LabelSelector, Object, parse_selector};
 use crate::diagnostic::{Code, Diagnostic, Effect, Span};
 use crate::name::{Kind, ObjectKey};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
@@ -69,20 +68,17 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
     }
     // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
     // else of the unit is left.
-    for diagnostic in tree
-        .diagnostics()
-        .iter()
-        .filter(|d| d.effect == Effect::Freeze)
-    {
-        match locate(diagnostic.path()).0 {
+    for scope in tree.frozen() {
+        match scope {
             Scope::Shared => shared.is_frozen = true,
             Scope::Unit(directory) => {
-                match units.iter_mut().find(|unit| unit.directory == directory) {
+                match units.iter_mut().find(|unit| unit.directory == *directory) {
                     Some(unit) => unit.is_frozen = true,
                     None => {
+                        let unit = UnitScope::new(Arc::clone(directory));
                         units.push(UnitScope {
                             is_frozen: true,
-                            ..UnitScope::new(directory)
+                            ..unit
                         });
                     }
                 }
