@@ -98,30 +98,57 @@ fn nothing_is_overwritten() {
     let peer = ["create", "peer-cert", "--name", "east", "--fabric", "acme"];
     sandbox.ok("", &fabric);
     sandbox.ok("", &peer);
-    let before: Vec<_> = sandbox.files("acme").iter().map(fs::read).map(Result::unwrap).collect();
+    let before: Vec<_> = sandbox
+        .files("acme")
+        .iter()
+        .map(fs::read)
+        .map(Result::unwrap)
+        .collect();
     for arguments in [&fabric[..], &peer] {
         let outcome = sandbox.weft("", arguments);
         assert_eq!(outcome.code, 2);
         assert_eq!(outcome.stdout, "");
         assert!(outcome.stderr.contains("exists already"), "{outcome:?}");
     }
-    let after: Vec<_> = sandbox.files("acme").iter().map(fs::read).map(Result::unwrap).collect();
+    let after: Vec<_> = sandbox
+        .files("acme")
+        .iter()
+        .map(fs::read)
+        .map(Result::unwrap)
+        .collect();
     assert_eq!(before, after);
 }
 
 #[test]
 fn options_say_where_and_how_long() {
     let sandbox = Sandbox::new();
-    sandbox.ok("", &["create", "fabric", "--path", "keys", "--validity", "100h"]);
     sandbox.ok(
         "",
-        &["create", "peer-cert", "--name", "east", "--path", "keys", "--output", "usb", "--validity", "48h"],
+        &["create", "fabric", "--path", "keys", "--validity", "100h"],
+    );
+    sandbox.ok(
+        "",
+        &[
+            "create",
+            "peer-cert",
+            "--name",
+            "east",
+            "--path",
+            "keys",
+            "--output",
+            "usb",
+            "--validity",
+            "48h",
+        ],
     );
     let chain = certificates(&sandbox.read("usb/cert.pem"));
     assert_eq!(hours_left(&chain[0]), 48);
 
     // The CA ends first.
-    sandbox.ok("", &["create", "peer-cert", "--name", "west", "--path", "keys"]);
+    sandbox.ok(
+        "",
+        &["create", "peer-cert", "--name", "west", "--path", "keys"],
+    );
     let chain = certificates(&sandbox.read("keys/default_fabric/west/cert.pem"));
     assert_eq!(hours_left(&chain[0]), 100);
     assert!(UnixTime::now().as_secs() > Duration::from_secs(300).as_secs());
@@ -144,14 +171,20 @@ fn in_a_repository_the_certificate_goes_to_its_place_and_the_key_never() {
          /sandbox/acme/ca/acme.pem\n"
     );
     let peer = sandbox.ok("acme", &["create", "peer-cert", "--name", "east"]);
-    insta::assert_snapshot!("create_peer_cert", format!("{}---\n{}", peer.stdout, scrub(&peer.stderr)));
+    insta::assert_snapshot!(
+        "create_peer_cert",
+        format!("{}---\n{}", peer.stdout, scrub(&peer.stderr))
+    );
 
     let authority = certificates(&sandbox.read("acme/ca/acme.pem"));
     let public = certificates(&sandbox.read("acme/peers/east/cert.pem"));
     assert_eq!((authority.len(), public.len()), (1, 1));
     verify(&public, &authority[0], "east");
     assert_eq!(hours_left(&public[0]), 72, "as fabric.yaml says");
-    assert_eq!(mode(&sandbox.path("acme/peers/east/cert.pem")) & 0o644, 0o644);
+    assert_eq!(
+        mode(&sandbox.path("acme/peers/east/cert.pem")) & 0o644,
+        0o644
+    );
     assert_no_key(&sandbox, "acme");
 }
 
@@ -165,7 +198,14 @@ fn no_way_leads_a_key_into_a_repository() {
         &["create", "fabric", "--name", "acme"][..],
         &["create", "fabric", "--output", "acme/keys"],
         &["create", "fabric", "--output", "link/new"],
-        &["create", "fabric", "--fabric-repo", "acme", "--output", "acme"],
+        &[
+            "create",
+            "fabric",
+            "--fabric-repo",
+            "acme",
+            "--output",
+            "acme",
+        ],
     ] {
         let outcome = sandbox.weft("", arguments);
         assert_eq!(outcome.code, 2, "{arguments:?}: {outcome:#?}");
@@ -176,7 +216,10 @@ fn no_way_leads_a_key_into_a_repository() {
     }
     // These are taken as the repository, and the keys go elsewhere.
     sandbox.ok("", &["create", "fabric", "--path", "link"]);
-    sandbox.ok("", &["create", "peer-cert", "--name", "east", "--path", "acme"]);
+    sandbox.ok(
+        "",
+        &["create", "peer-cert", "--name", "east", "--path", "acme"],
+    );
     assert_no_key(&sandbox, "acme");
     assert!(sandbox.path("home/.config/weft/acme/east/key.pem").exists());
 }
@@ -185,10 +228,29 @@ fn no_way_leads_a_key_into_a_repository() {
 fn a_repository_elsewhere_gets_the_certificates_too() {
     let sandbox = Sandbox::new();
     sandbox.ok("", &["init", "acme"]);
-    sandbox.ok("", &["create", "fabric", "--path", "vault", "--fabric-repo", "acme"]);
     sandbox.ok(
         "",
-        &["create", "peer-cert", "--name", "east", "--path", "vault", "--fabric-repo", "acme"],
+        &[
+            "create",
+            "fabric",
+            "--path",
+            "vault",
+            "--fabric-repo",
+            "acme",
+        ],
+    );
+    sandbox.ok(
+        "",
+        &[
+            "create",
+            "peer-cert",
+            "--name",
+            "east",
+            "--path",
+            "vault",
+            "--fabric-repo",
+            "acme",
+        ],
     );
     assert!(sandbox.path("vault/acme/east/key.pem").exists());
     assert!(sandbox.path("acme/ca/acme.pem").exists());
@@ -212,7 +274,10 @@ fn a_ca_whose_key_is_anothers_signs_nothing() {
     sandbox.ok("", &["create", "fabric", "--name", "one"]);
     sandbox.ok("", &["create", "fabric", "--name", "two"]);
     fs::copy(sandbox.path("two/key.pem"), sandbox.path("one/key.pem")).unwrap();
-    let outcome = sandbox.weft("", &["create", "peer-cert", "--name", "east", "--fabric", "one"]);
+    let outcome = sandbox.weft(
+        "",
+        &["create", "peer-cert", "--name", "east", "--fabric", "one"],
+    );
     assert_eq!(outcome.code, 2);
     assert!(outcome.stderr.contains("doesn't belong"), "{outcome:?}");
     assert!(!sandbox.path("one/east").exists());

@@ -22,7 +22,11 @@ fn both_sides_have_to_allow() {
     assert_eq!(code, 1);
     insta::assert_snapshot!("explain_denied_at_the_importer", text);
 
-    sandbox.edit("acme/peers/east/access.yaml", "name: west\n", "name: north\n");
+    sandbox.edit(
+        "acme/peers/east/access.yaml",
+        "name: west\n",
+        "name: north\n",
+    );
     let (code, text) = explain(&sandbox, &till);
     assert_eq!(code, 1);
     insta::assert_snapshot!("explain_denied_at_the_exporter", text);
@@ -57,7 +61,10 @@ fn the_json_form_tells_the_same() {
     assert_eq!(value["allowed"], false);
     let source = &value["sources"][0];
     assert_eq!(source["importer"]["reason"], "defaultDeny");
-    assert_eq!(source["exporter"]["rule"]["origin"]["path"], "peers/east/access.yaml");
+    assert_eq!(
+        source["exporter"]["rule"]["origin"]["path"],
+        "peers/east/access.yaml"
+    );
     assert_eq!(source["importer"]["steps"].as_array().unwrap().len(), 5);
 }
 

@@ -58,7 +58,11 @@ fn a_name_that_no_fabric_can_have_is_made_legal_or_refused() {
     assert!(text.contains("name: acme-fabric"), "{text}");
 
     sandbox.ok("", &["init", "other", "--name", "acme.example"]);
-    assert!(sandbox.read("other/fabric.yaml").contains("name: acme.example"));
+    assert!(
+        sandbox
+            .read("other/fabric.yaml")
+            .contains("name: acme.example")
+    );
 
     let refused = sandbox.weft("", &["init", "third", "--name", "Acme"]);
     assert_eq!(refused.code, 2);

@@ -42,7 +42,9 @@ fn what_is_about_to_be_committed() {
     assert_eq!(outcome.stderr, "");
     assert_eq!(sandbox.weft("acme", &["plan", "--exit-code"]).code, 3);
 
-    let json = sandbox.ok("acme", &["plan", "--peer", "west", "-o", "json"]).stdout;
+    let json = sandbox
+        .ok("acme", &["plan", "--peer", "west", "-o", "json"])
+        .stdout;
     insta::assert_snapshot!("plan_json", scrub(&json));
 }
 
@@ -53,8 +55,14 @@ fn between_commits() {
     sandbox.commit("acme", "Change");
     assert_eq!(sandbox.ok("acme", &["plan"]).stdout, "nothing changes\n");
     assert_eq!(sandbox.ok("acme", &["plan", "--exit-code"]).code, 0);
-    assert_eq!(sandbox.ok("acme", &["plan", "--head", "HEAD"]).stdout, files);
-    assert_eq!(sandbox.ok("acme", &["plan", "--base", "HEAD~1"]).stdout, files);
+    assert_eq!(
+        sandbox.ok("acme", &["plan", "--head", "HEAD"]).stdout,
+        files
+    );
+    assert_eq!(
+        sandbox.ok("acme", &["plan", "--base", "HEAD~1"]).stdout,
+        files
+    );
     let first = sandbox.ok("acme", &["plan", "--head", "HEAD~1"]).stdout;
     assert!(first.contains("west (new peer)"), "{first}");
     let back = sandbox.ok("acme", &["plan", "--base", "HEAD", "--head", "HEAD~2"]);
@@ -67,7 +75,11 @@ fn between_commits() {
 #[test]
 fn a_broken_unit_stays_as_it_is_and_that_is_told() {
     let sandbox = changed();
-    sandbox.edit("acme/peers/west/imports.yaml", "  port: 8080", "  portt: 8080");
+    sandbox.edit(
+        "acme/peers/west/imports.yaml",
+        "  port: 8080",
+        "  portt: 8080",
+    );
     let outcome = sandbox.weft("acme", &["plan", "--peer", "west"]);
     assert_eq!(outcome.code, 1);
     assert!(!outcome.stdout.contains("- Import"), "{outcome:?}");

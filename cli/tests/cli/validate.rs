@@ -9,8 +9,16 @@ use crate::sandbox::Sandbox;
 fn broken() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.fabric();
-    sandbox.edit("acme/peers/west/imports.yaml", "  port: 8080", "  portt: 8080");
-    sandbox.edit("acme/peers/east/exports.yaml", "host: ledger.shop.internal", "host: 127.0.0.1");
+    sandbox.edit(
+        "acme/peers/west/imports.yaml",
+        "  port: 8080",
+        "  portt: 8080",
+    );
+    sandbox.edit(
+        "acme/peers/east/exports.yaml",
+        "host: ledger.shop.internal",
+        "host: 127.0.0.1",
+    );
     sandbox
 }
 
@@ -54,13 +62,24 @@ fn several_forms_go_to_several_places() {
     let plain = sandbox.weft("acme", &["validate"]);
     let outcome = sandbox.weft(
         "acme",
-        &["validate", "-o", "text", "-o", "json=report.json", "--color", "never"],
+        &[
+            "validate",
+            "-o",
+            "text",
+            "-o",
+            "json=report.json",
+            "--color",
+            "never",
+        ],
     );
     assert_eq!(outcome.code, 1);
     assert_eq!(outcome.stdout, plain.stdout);
     let report: Value = serde_json::from_str(&sandbox.read("acme/report.json")).unwrap();
     assert_eq!(report["formatVersion"], 1);
-    assert_eq!(report["summary"]["errors"], report["diagnostics"].as_array().unwrap().len());
+    assert_eq!(
+        report["summary"]["errors"],
+        report["diagnostics"].as_array().unwrap().len()
+    );
 
     let refused = sandbox.weft("acme", &["validate", "-o", "json=/no/such/folder/x"]);
     assert_eq!(refused.code, 2);
@@ -72,7 +91,9 @@ fn colours_are_there_when_asked_for_and_not_in_a_pipe() {
     let sandbox = broken();
     let plain = sandbox.weft("acme", &["validate"]).stdout;
     assert!(!plain.contains('\u{1b}'));
-    let colored = sandbox.weft("acme", &["validate", "--color", "always"]).stdout;
+    let colored = sandbox
+        .weft("acme", &["validate", "--color", "always"])
+        .stdout;
     assert!(colored.contains("\u{1b}["));
     assert_eq!(anstream::adapter::strip_str(&colored).to_string(), plain);
 }
@@ -88,7 +109,12 @@ fn a_closed_pipe_changes_nothing_about_the_verdict() {
         .unwrap();
     drop(child.stdout.take());
     let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(stderr, "");
 }

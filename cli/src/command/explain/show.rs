@@ -182,23 +182,27 @@ fn write_side(role: &str, peer: &str, side: &Side, out: &mut dyn Write) -> io::R
         ),
         (why, _) => writeln!(out, ", because {}", why.words()),
     }?;
+    let mut is_decided = false;
     for step in &side.steps {
-        write_step(step, out)?;
+        write_step(step, is_decided, out)?;
+        is_decided |= step.decides;
     }
     Ok(())
 }
 
-fn write_step(step: &StepShown, out: &mut dyn Write) -> io::Result<()> {
+fn write_step(step: &StepShown, is_decided: bool, out: &mut dyn Write) -> io::Result<()> {
     let dim = Style::new().dimmed();
     let action = match step.action {
         Action::Allow => "allow",
         Action::Deny => "deny",
     };
-    let ends = match step.decides {
-        true => " <- decides",
-        false => "",
-    };
-    writeln!(out, "    {} {action}{ends}", step.scope)?;
+    write!(out, "    {} {action}: ", step.scope)?;
+    match (step.decides, step.policies.is_empty()) {
+        (true, _) => writeln!(out, "decides"),
+        (false, _) if is_decided => writeln!(out, "{dim}not reached{dim:#}"),
+        (false, true) => writeln!(out, "{dim}no policies{dim:#}"),
+        (false, false) => writeln!(out, "no match"),
+    }?;
     for policy in &step.policies {
         writeln!(
             out,
@@ -206,9 +210,6 @@ fn write_step(step: &StepShown, out: &mut dyn Write) -> io::Result<()> {
             place(&policy.place),
             escape::text(&policy.words())
         )?;
-    }
-    if step.policies.is_empty() && !step.decides {
-        writeln!(out, "      {dim}none looked at{dim:#}")?;
     }
     Ok(())
 }
