@@ -15,6 +15,7 @@
 //! | any other spelling that some tool reads as a boolean, number, date or time | string | WEFT0013 |
 //! | everything else | string | |
 
+mod draft;
 mod findings;
 mod reader;
 mod scalar;

@@ -1,5 +1,7 @@
 //! Documents to typed objects, each checked by itself.
 
+mod draft;
+mod findings;
 mod metadata;
 mod read;
 mod spec;

@@ -1,11 +1,12 @@
 //! The events of the parser, made into documents.
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, StructureStyle};
 use serde_json::{Map, Value};
 
+use super::draft::{Draft, Items, KeyState, Open};
 use super::findings::Findings;
 use super::scalar::{self, Plain};
-use super::spans::{Key, Node, SpansBuilder};
+use super::spans::Node;
 use super::syntax::{self, shown};
 use super::{Document, Limits, Note, Parsed};
 use crate::diagnostic::{Code, Finding, Span};
@@ -31,44 +32,8 @@ pub(super) struct Reader<'t> {
     draft: Draft,
     /// The end of what was read last, in `text`.
     end: usize,
-}
-
-/// A document that is being read.
-#[derive(Default)]
-struct Draft {
-    open: Vec<Open>,
-    spans: SpansBuilder,
-    notes: Vec<Note>,
-    root: Option<(Value, Node)>,
-    /// Whether a part of the value isn't known.
-    broken: bool,
-}
-
-/// A collection whose end hasn't come yet.
-struct Open {
-    items: Items,
-    start: Span,
-    /// Where its children begin among the pending ones.
-    mark: usize,
-    /// The end of the last thing inside it.
-    end: u32,
-}
-
-enum Items {
-    Sequence(Vec<Value>),
-    Mapping {
-        entries: Map<String, Value>,
-        /// The key whose value comes next.
-        key: Option<KeyState>,
-    },
-}
-
-enum KeyState {
-    Good(Key),
-    /// The key can't be used, so its value is read and dropped.
-    Dropped(Span),
-    /// The same for a merge key.
-    Merge(Span),
+    /// The tab that was reported last, in `text`.
+    last_tab: Option<usize>,
 }
 
 /// How reading goes on after an event.
@@ -101,6 +66,7 @@ impl<'t> Reader<'t> {
             documents: Vec::new(),
             draft: Draft::default(),
             end: 0,
+            last_tab: None,
         }
     }
 
@@ -165,7 +131,7 @@ impl<'t> Reader<'t> {
         match event {
             Event::DocumentStart(explicit, _) => {
                 if explicit {
-                    self.directives(place.start.byte_offset().unwrap_or_default());
+                    self.directives(&place.start);
                 }
                 self.draft = Draft::default();
             }
@@ -180,17 +146,20 @@ impl<'t> Reader<'t> {
             Event::Alias(_) | Event::UnresolvedAlias(_) => return self.alias(span),
             Event::Scalar(text, style, _, _) => {
                 self.tag(&place);
+                self.indentation(span);
                 self.remember_end(&place);
                 return self.scalar(&text, style, span);
             }
-            Event::SequenceStart(..) => {
+            Event::SequenceStart(style, _, _) => {
                 self.tag(&place);
-                return self.open(Items::Sequence(Vec::new()), span);
+                self.indentation(span);
+                return self.open(Items::Sequence(Vec::new()), style, span);
             }
-            Event::MappingStart(..) => {
+            Event::MappingStart(style, _, _) => {
                 self.tag(&place);
+                self.indentation(span);
                 let entries = Map::new();
-                return self.open(Items::Mapping { entries, key: None }, span);
+                return self.open(Items::Mapping { entries, key: None }, style, span);
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.remember_end(&place);
@@ -211,6 +180,21 @@ impl<'t> Reader<'t> {
         syntax::span(self.text, self.base, &place.start, &place.end)
     }
 
+    /// Reports a tab that indents the node at `span`: the parser lets some of them pass.
+    fn indentation(&mut self, span: Span) {
+        if self.draft.open.last().is_some_and(|open| open.flow) {
+            return;
+        }
+        let Some(tab) = syntax::indenting_tab(self.text, self.in_text(span.start)) else {
+            return;
+        };
+        // A collection begins where its first part does.
+        if self.last_tab != Some(tab) {
+            self.last_tab = Some(tab);
+            syntax::tab(self.text, self.base, span.line, tab, &mut self.findings);
+        }
+    }
+
     fn tag(&mut self, place: &granit_parser::Span) {
         let Some(tag) = place.tag_span() else { return };
         let span = self.span(&tag);
@@ -226,35 +210,48 @@ impl<'t> Reader<'t> {
     }
 
     /// Reports the directives before the document that starts at `start`.
-    fn directives(&mut self, start: usize) {
-        let Some(between) = self.text.get(self.end..start) else {
+    fn directives(&mut self, start: &Marker) {
+        let end = start.byte_offset().unwrap_or_default();
+        let Some(between) = self.text.get(self.end..end) else {
             return;
         };
-        // A line that began before isn't one of directives.
-        let mut line_start = self.end;
-        let at_line_start = self.end == 0 || self.text[..self.end].ends_with(['\n', '\r']);
-        for (index, line) in between.split_inclusive('\n').enumerate() {
-            let is_directive = line.starts_with('%') && (index > 0 || at_line_start);
-            if is_directive && !syntax::is_yaml_1_2(line) {
-                let written = line.split(" #").next().unwrap_or(line).trim_end();
-                let line_number = 1 + bytes_of(&self.text[..line_start], b'\n');
-                let span = Span {
-                    start: self.base + line_start as u32,
-                    end: self.base + (line_start + written.len()) as u32,
-                    line: line_number,
-                    column: 1,
-                };
-                self.findings.push(Code::Directive, span, || {
-                    Finding::new(
-                        Code::Directive,
-                        span,
-                        format!("directive {}", shown(written)),
-                    )
-                    .with_help("remove the line")
-                });
+        // The rest of a line that began before isn't a directive.
+        let mut whole_line = self.end == 0
+            || self
+                .text
+                .get(..self.end)
+                .is_some_and(|before| before.ends_with(['\n', '\r']));
+        let mut line = (start.line() as u32).saturating_sub(syntax::breaks(between));
+        let mut offset = self.end;
+        let mut rest = between;
+        while !rest.is_empty() {
+            let width = rest.find(['\n', '\r']).map_or(rest.len(), |end| {
+                let crlf = rest.get(end..).is_some_and(|rest| rest.starts_with("\r\n"));
+                end + 1 + usize::from(crlf)
+            });
+            let (text, after) = rest.split_at(width);
+            if whole_line && text.starts_with('%') && !syntax::is_yaml_1_2(text) {
+                self.directive(text, offset, line);
             }
-            line_start += line.len();
+            whole_line = true;
+            offset += width;
+            line += 1;
+            rest = after;
         }
+    }
+
+    fn directive(&mut self, text: &str, offset: usize, line: u32) {
+        let written = text.split(" #").next().unwrap_or(text).trim_end();
+        let span = Span {
+            start: self.base + offset as u32,
+            end: self.base + (offset + written.len()) as u32,
+            line,
+            column: 1,
+        };
+        self.findings.push(Code::Directive, span, || {
+            let message = format!("directive {}", shown(written));
+            Finding::new(Code::Directive, span, message).with_help("remove the line")
+        });
     }
 
     /// Counts a value and looks at the limits. `None` means go on.
@@ -286,22 +283,12 @@ impl<'t> Reader<'t> {
     }
 
     fn alias(&mut self, span: Span) -> Next {
-        self.remember(span);
+        self.draft.remember(span);
         if let Some(stop) = self.admit(span) {
             return stop;
         }
-        let merged = matches!(
-            self.draft.open.last(),
-            Some(Open {
-                items: Items::Mapping {
-                    key: Some(KeyState::Merge(_)),
-                    ..
-                },
-                ..
-            })
-        );
         // With a merge key the alias is a part of one mistake, which is reported already.
-        if !merged {
+        if !self.draft.merges() {
             let written = self.written(span);
             self.findings.push(Code::Anchor, span, || {
                 Finding::new(Code::Anchor, span, format!("alias {}", shown(written)))
@@ -309,12 +296,12 @@ impl<'t> Reader<'t> {
             });
         }
         self.draft.broken = true;
-        self.place(Value::Null, Node::leaf(span), true);
+        self.draft.place(Value::Null, Node::leaf(span));
         Next::Event
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Next {
-        self.remember(span);
+        self.draft.remember(span);
         if let Some(stop) = self.admit(span) {
             return stop;
         }
@@ -325,11 +312,9 @@ impl<'t> Reader<'t> {
             self.key(text, plain, absent, span);
             return Next::Event;
         }
-        let span = match self.draft.open.last() {
-            Some(Open {
-                items: Items::Mapping { key: Some(key), .. },
-                ..
-            }) if absent => key.span(),
+        let span = match self.draft.key_place() {
+            Some(key) if absent => key,
+            None if absent => self.dash_before(span),
             _ => span,
         };
         let value = if plain {
@@ -363,7 +348,7 @@ impl<'t> Reader<'t> {
         };
         let absent_root = absent && self.draft.open.is_empty();
         if !absent_root {
-            self.place(value, Node::leaf(span), false);
+            self.draft.place(value, Node::leaf(span));
         }
         Next::Event
     }
@@ -373,16 +358,18 @@ impl<'t> Reader<'t> {
         if !self.findings.admits(code, span) {
             return;
         }
-        let pointer = self.draft.pointer();
-        self.pointer_bytes += pointer.len();
-        if self.pointer_bytes > POINTER_BYTES {
-            self.findings.push_admitted(finding());
-        } else {
-            self.draft.notes.push(Note {
+        // A value that is dropped has no pointer, and no schema sees it.
+        let pointer = self.draft.pointer().filter(|pointer| {
+            self.pointer_bytes += pointer.len();
+            self.pointer_bytes <= POINTER_BYTES
+        });
+        match pointer {
+            Some(pointer) => self.draft.notes.push(Note {
                 pointer,
                 span,
                 finding: finding(),
-            });
+            }),
+            None => self.findings.push_admitted(finding()),
         }
     }
 
@@ -435,18 +422,10 @@ impl<'t> Reader<'t> {
             }),
             Plain::Text => {}
         }
-        let Some(Open {
-            items: Items::Mapping { entries, .. },
-            mark,
-            ..
-        }) = self.draft.open.last()
-        else {
-            return;
-        };
-        if entries.contains_key(text) {
+        if let Some(mark) = self.draft.holds_key(text) {
             // Looking the first one up takes time, so only for those that are reported.
             if self.findings.admits(Code::DuplicateKey, span) {
-                let first = self.draft.spans.find_key(*mark, text).unwrap_or(span);
+                let first = self.draft.spans.find_key(mark, text).unwrap_or(span);
                 self.findings.push_admitted(
                     Finding::new(
                         Code::DuplicateKey,
@@ -465,8 +444,8 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn open(&mut self, items: Items, start: Span) -> Next {
-        self.remember(start);
+    fn open(&mut self, items: Items, style: StructureStyle, start: Span) -> Next {
+        self.draft.remember(start);
         if let Some(stop) = self.admit(start) {
             return stop;
         }
@@ -476,6 +455,7 @@ impl<'t> Reader<'t> {
         }
         self.draft.open.push(Open {
             items,
+            flow: style == StructureStyle::Flow,
             start,
             mark: self.draft.spans.mark(),
             end: start.end,
@@ -530,45 +510,9 @@ impl<'t> Reader<'t> {
             });
             self.draft.broken = true;
         }
-        self.remember(span);
-        self.place(value, node, mapping || self.draft.awaits_key());
+        self.draft.remember(span);
+        self.draft.place(value, node);
         Next::Event
-    }
-
-    /// Puts a complete value into its parent.
-    fn place(&mut self, value: Value, node: Node, collection: bool) {
-        let _ = collection;
-        let draft = &mut self.draft;
-        match draft.open.last_mut() {
-            None => draft.root = Some((value, node)),
-            Some(Open {
-                items: Items::Sequence(items),
-                ..
-            }) => {
-                items.push(value);
-                draft.spans.push(node, None);
-            }
-            Some(Open {
-                items: Items::Mapping { entries, key },
-                ..
-            }) => match key.take() {
-                // A collection or an alias in the place of a key.
-                None => *key = Some(KeyState::Dropped(node.span)),
-                Some(KeyState::Good(name)) => {
-                    let text = draft.spans.text(&name).to_owned();
-                    entries.insert(text, value);
-                    draft.spans.push(node, Some(name));
-                }
-                Some(KeyState::Dropped(_) | KeyState::Merge(_)) => {}
-            },
-        }
-    }
-
-    /// Lets the innermost collection reach to the end of `span`.
-    fn remember(&mut self, span: Span) {
-        if let Some(open) = self.draft.open.last_mut() {
-            open.end = open.end.max(span.end);
-        }
     }
 
     fn finish_document(&mut self) -> Next {
@@ -597,6 +541,20 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// The place of the dash of an item that isn't written.
+    fn dash_before(&self, span: Span) -> Span {
+        let before = self.text.get(..self.in_text(span.start));
+        if before.is_some_and(|before| before.ends_with('-')) {
+            Span {
+                start: span.start - 1,
+                column: span.column - 1,
+                ..span
+            }
+        } else {
+            span
+        }
+    }
+
     fn in_text(&self, offset: u32) -> usize {
         offset.saturating_sub(self.base) as usize
     }
@@ -606,71 +564,4 @@ impl<'t> Reader<'t> {
             .get(self.in_text(span.start)..self.in_text(span.end))
             .unwrap_or_default()
     }
-}
-
-// === impl Draft ===
-
-impl Draft {
-    /// Whether the next value is a key of the innermost mapping.
-    fn awaits_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                items: Items::Mapping { key: None, .. },
-                ..
-            })
-        )
-    }
-
-    fn set_key(&mut self, state: KeyState) {
-        if let Some(Open {
-            items: Items::Mapping { key, .. },
-            end,
-            ..
-        }) = self.open.last_mut()
-        {
-            *end = (*end).max(state.span().end);
-            *key = Some(state);
-        }
-    }
-
-    /// The JSON pointer of the value that comes next.
-    fn pointer(&self) -> String {
-        let mut pointer = String::new();
-        for open in &self.open {
-            pointer.push('/');
-            match &open.items {
-                Items::Sequence(items) => pointer.push_str(&items.len().to_string()),
-                Items::Mapping {
-                    key: Some(KeyState::Good(key)),
-                    ..
-                } => {
-                    for letter in self.spans.text(key).chars() {
-                        match letter {
-                            '~' => pointer.push_str("~0"),
-                            '/' => pointer.push_str("~1"),
-                            _ => pointer.push(letter),
-                        }
-                    }
-                }
-                Items::Mapping { .. } => {}
-            }
-        }
-        pointer
-    }
-}
-
-// === impl KeyState ===
-
-impl KeyState {
-    fn span(&self) -> Span {
-        match self {
-            Self::Good(key) => key.span,
-            Self::Dropped(span) | Self::Merge(span) => *span,
-        }
-    }
-}
-
-fn bytes_of(text: &str, wanted: u8) -> u32 {
-    text.bytes().filter(|byte| *byte == wanted).count() as u32
 }

@@ -60,9 +60,8 @@ impl Spans {
     /// nothing. A value that isn't written (`key:` and nothing more) has its key's place.
     #[must_use]
     pub fn value(&self, pointer: &str) -> Span {
-        let mut place = match self.nodes.last() {
-            Some(root) => root,
-            None => return Span::FILE,
+        let Some(mut place) = self.nodes.last() else {
+            return Span::FILE;
         };
         for token in tokens(pointer) {
             match self.child(place, &token) {

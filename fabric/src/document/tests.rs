@@ -14,6 +14,6 @@ fn a_document_has_a_value_and_places() {
         serde_json::json!({"a": 1, "b": ["x", {"c/d": "é y"}]})
     );
     let at = |span: Span| (span.line, span.column);
-    assert_eq!(at(document.spans.value("/b/1/c~1d")), (4, 10));
+    assert_eq!(at(document.spans.value("/b/1/c~1d")), (4, 9));
     assert_eq!(document.spans.key("/b/1/c~1d").map(at), Some((4, 4)));
 }

@@ -1,6 +1,6 @@
 //! The rules about names, namespaces, labels and annotations.
 
-use super::read::{Draft, is_within};
+use super::draft::{Draft, is_within};
 use super::structure::quote;
 use crate::api::{check_label_key, check_label_value, parse_selector};
 use crate::diagnostic::{Code, Finding, nearest};
@@ -35,7 +35,7 @@ pub(super) fn check_labels(draft: &mut Draft<'_>, pointer: &str) {
         if key.starts_with(RESERVED) {
             let message = format!("the label {} is reserved", quote(key));
             let finding = Finding::new(Code::ReservedLabel, draft.key_span(&pointer), message);
-            draft.push(finding.with_help("labels under weft.dev/ are written by Weft alone"));
+            draft.push(finding.with_help("labels under `weft.dev/` are written by Weft alone"));
         } else if let Err(error) = check_label_key(key) {
             let message = format!("{} is no label key: {error}", quote(key));
             draft.push(Finding::new(
@@ -85,7 +85,7 @@ fn check_name(draft: &mut Draft<'_>) {
     {
         let message = "no Kubernetes Service can have this name: it has dots";
         let finding = Finding::new(Code::UnlikelyName, draft.value_span(pointer), message);
-        draft.push(finding.with_help("name the service's host in spec.host"));
+        draft.push(finding.with_help("name the service's host in `spec.host`"));
     }
 }
 
@@ -118,7 +118,7 @@ fn check_namespace(draft: &mut Draft<'_>) {
                 None => draft.key_span("/metadata"),
             };
             let finding = Finding::new(Code::NoNamespace, span, "no namespace is named");
-            draft.push(finding.with_help("default is taken; write namespace: default"));
+            draft.push(finding.with_help("`default` is taken; write `namespace: default`"));
         }
         (kind, Some(_)) if !draft.is_refused(pointer) => {
             let message = format!("a {kind} has no namespace; this one is ignored");
@@ -133,7 +133,7 @@ fn check_annotations(draft: &mut Draft<'_>) {
     for (pointer, key, value) in draft.entries("/metadata/annotations") {
         if key == PEERS {
             if let Some(Err(error)) = value.as_str().map(parse_selector) {
-                let message = format!("the selector of {PEERS} can't be understood: {error}");
+                let message = format!("the selector of `{PEERS}` can't be understood: {error}");
                 draft.report(Code::BadSelector, &pointer, message);
             }
         } else if key.starts_with(RESERVED) {
@@ -141,8 +141,10 @@ fn check_annotations(draft: &mut Draft<'_>) {
             let message = format!("the annotation {} is reserved", quote(key));
             let finding = Finding::new(Code::ReservedLabel, draft.key_span(&pointer), message);
             draft.push(match nearest(key, [PEERS]) {
-                Some(meant) => finding.with_help(format!("did you mean {meant}?")),
-                None => finding.with_help("annotations under weft.dev/ are written by Weft alone"),
+                Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
+                None => {
+                    finding.with_help("annotations under `weft.dev/` are written by Weft alone")
+                }
             });
         } else if let Err(error) = check_label_key(key) {
             let message = format!("{} is no annotation key: {error}", quote(key));
@@ -172,7 +174,7 @@ fn note_server_fields(draft: &mut Draft<'_>) {
         .iter()
         .filter_map(|pointer| pointer.rsplit('/').next())
         .collect();
-    let message = format!("only a server writes {}; ignored", names.join(", "));
+    let message = format!("only a server writes `{}`; ignored", names.join("`, `"));
     let mut finding = Finding::new(Code::ServerField, draft.key_span(first), message);
     for pointer in rest {
         finding = finding.with_related(draft.key_span(pointer), "");

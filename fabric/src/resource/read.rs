@@ -1,17 +1,25 @@
-//! From a file's bytes to its objects: kind, schema, notes, decode, rules.
+//! From a file's bytes to its objects: kind, schema, notes, rules, decode.
 
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::draft::Draft;
+use super::findings::Findings;
+use super::structure::{escape, name, quote};
 use super::{File, Resource, metadata, spec, structure};
 use crate::api::Object;
 use crate::diagnostic::{Code, Effect, Finding, Span, nearest};
 use crate::document::{self, Document, Limits, Note, Spans};
-use crate::name::{Kind, ObjectKey};
+use crate::name::Kind;
+
+/// What an object is, for those who wrote something else.
+const WHOLE: &str = "an object is a mapping with `apiVersion`, `kind`, `metadata` and `spec`";
 
 /// Reads the objects of a file.
+///
+/// As of the text, at most 256 findings of each code are kept, and one that counts the rest.
 #[must_use]
 pub fn read(bytes: &[u8], limits: &Limits) -> File {
     let parsed = document::parse(bytes, limits);
@@ -19,50 +27,43 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
         resources: Vec::with_capacity(parsed.documents.len()),
         findings: parsed.findings,
     };
+    let mut findings = Findings::default();
     for document in parsed.documents {
-        read_document(document, &mut file);
+        read_document(document, &mut file.resources, &mut findings);
     }
+    findings.finish(&mut file.findings);
     file
 }
 
-/// An object while it is checked.
-pub(super) struct Draft<'a> {
-    pub(super) kind: Kind,
-    pub(super) value: &'a Value,
-    /// The JSON pointer of the object in its document.
-    base: &'a str,
-    spans: &'a Spans,
-    notes: &'a [Note],
-    findings: Vec<Finding>,
-    /// The pointers inside the object that the schema refuses: nothing more is said of them.
-    refused: Vec<String>,
-}
-
-fn read_document(document: Document, file: &mut File) {
+fn read_document(document: Document, resources: &mut Vec<Resource>, findings: &mut Findings) {
     let Document {
         value,
         spans,
-        notes,
+        mut notes,
     } = document;
     let spans = Arc::new(spans);
     match list_items(value) {
         Ok(items) => {
+            // What else a List says, nobody reads; of what is left the indices only rise.
+            notes.retain(|note| item_index(&note.pointer).is_some());
+            let mut notes = notes.as_slice();
             for (index, item) in items.into_iter().enumerate() {
                 let base = format!("/items/{index}");
-                read_object(item, base.into(), &spans, &notes, file);
+                let own = notes_within(&base, &mut notes);
+                resources.extend(read_object(item, base.into(), &spans, own, findings));
             }
         }
-        Err(value) => read_object(value, "".into(), &spans, &notes, file),
+        Err(value) => {
+            resources.extend(read_object(value, "".into(), &spans, &notes, findings));
+        }
     }
 }
 
 /// The items of a `List` or of a kind's own list; what is no list comes back.
 fn list_items(mut value: Value) -> Result<Vec<Value>, Value> {
     let is_list = value["kind"].as_str().is_some_and(|kind| {
-        kind == "List"
-            || kind
-                .strip_suffix("List")
-                .is_some_and(|item| item.parse::<Kind>().is_ok())
+        let item = kind.strip_suffix("List");
+        item.is_some_and(|item| item.is_empty() || item.parse::<Kind>().is_ok())
     });
     match value.get_mut("items") {
         Some(Value::Array(items)) if is_list => Ok(std::mem::take(items)),
@@ -70,115 +71,115 @@ fn list_items(mut value: Value) -> Result<Vec<Value>, Value> {
     }
 }
 
-fn read_object(value: Value, base: Box<str>, spans: &Arc<Spans>, notes: &[Note], file: &mut File) {
+/// Takes the notes within a pointer off the front; they stand in the order of the text.
+fn notes_within<'a>(pointer: &str, notes: &mut &'a [Note]) -> &'a [Note] {
+    let index = |note: &Note| item_index(&note.pointer);
+    let wanted = item_index(pointer);
+    let first = notes.partition_point(|note| index(note) < wanted);
+    let own = notes.get(first..).unwrap_or_default();
+    let end = own.partition_point(|note| index(note) == wanted);
+    let (own, rest) = own.split_at(end);
+    *notes = rest;
+    own
+}
+
+/// The index of a List's item that a pointer leads into; what stands before the items has none.
+fn item_index(pointer: &str) -> Option<usize> {
+    let rest = pointer.strip_prefix("/items/")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+fn read_object(
+    value: Value,
+    base: Box<str>,
+    spans: &Arc<Spans>,
+    notes: &[Note],
+    findings: &mut Findings,
+) -> Option<Resource> {
     let kind = match find_kind(&value, &base, spans) {
         Ok(kind) => kind,
         Err(finding) => {
-            file.findings.push(*finding);
-            return;
+            findings.push(*finding);
+            return None;
         }
     };
-    let mut draft = Draft {
-        kind,
-        value: &value,
-        base: &base,
-        spans,
-        notes,
-        findings: Vec::new(),
-        refused: Vec::new(),
-    };
+    let mut draft = Draft::new(kind, &value, &base, spans, notes, findings);
     structure::check(&mut draft);
     draft.keep_notes();
     metadata::check(&mut draft);
     spec::check(&mut draft);
+    if draft.worst() == Effect::Freeze {
+        return None;
+    }
     let key = draft.key();
-    let mut findings = draft.findings;
-    if findings
-        .iter()
-        .all(|finding| finding.effect < Effect::Freeze)
-    {
-        match decode(kind, value) {
-            Ok(object) => file.resources.push(Resource {
-                key,
-                object,
-                spans: Arc::clone(spans),
-                base,
-            }),
-            // The schema and the rules accept nothing that doesn't decode; were it otherwise, the
-            // object must not vanish without a word.
-            Err(error) => findings.push(Finding::new(
-                Code::NotAnObject,
-                spans.value(&base),
-                format!("the {kind} can't be read: {error}"),
-            )),
+    match decode(kind, value) {
+        Ok(object) => Some(Resource {
+            key,
+            object,
+            spans: Arc::clone(spans),
+            base,
+        }),
+        // The schema and the rules accept nothing that doesn't decode; were it otherwise, the
+        // object must not vanish without a word.
+        Err(error) => {
+            let message = format!("the {kind} can't be read: {error}");
+            findings.push(Finding::new(Code::NotAnObject, spans.value(&base), message));
+            None
         }
     }
-    file.findings.append(&mut findings);
 }
 
 fn find_kind(value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Finding>> {
+    let value_at = |field: &str| spans.value(&format!("{base}/{field}"));
+    let refuse = |code, span, message: String| Box::new(Finding::new(code, span, message));
     let Value::Object(object) = value else {
-        return Err(Box::new(
-            Finding::new(
-                Code::NotAnObject,
-                spans.value(base),
-                format!(
-                    "{} stands where an object is wanted",
-                    structure::name(value)
-                ),
-            )
-            .with_help("an object is a mapping with apiVersion, kind, metadata and spec"),
-        ));
+        let message = format!("{} stands where an object is wanted", name(value));
+        let finding = Finding::new(Code::NotAnObject, spans.value(base), message);
+        return Err(Box::new(finding.with_help(WHOLE)));
     };
-    let place = format!("{base}/kind");
-    let text = match object.get("kind") {
-        Some(Value::String(text)) => text,
+    let written = match object.get("kind") {
+        Some(Value::String(written)) => written,
         Some(other) => {
-            let message = format!("kind is {}, and a string is wanted", structure::name(other));
-            let finding = Finding::new(Code::NotAnObject, spans.value(&place), message);
-            return Err(Box::new(finding));
+            let message = format!("`kind` is {}, and a string is wanted", name(other));
+            return Err(refuse(Code::NotAnObject, value_at("kind"), message));
         }
         None => {
-            let finding = Finding::new(
-                Code::NotAnObject,
-                first_key(object, base, spans),
-                "kind is missing",
-            )
-            .with_help("an object is a mapping with apiVersion, kind, metadata and spec");
-            return Err(Box::new(finding));
+            let place = first_key(object, base, spans);
+            let finding = Finding::new(Code::NotAnObject, place, "the object has no `kind`");
+            return Err(Box::new(finding.with_help(WHOLE)));
         }
     };
-    let api_version = object.get("apiVersion").and_then(Value::as_str);
-    let kind = text.parse::<Kind>().map_err(|()| {
-        let message = format!("{} is no kind of this API", structure::quote(text));
-        let finding = Finding::new(Code::UnknownKind, spans.value(&place), message);
-        match nearest(text, Kind::ALL.map(Kind::as_str)) {
-            Some(kind) => finding.with_help(format!("did you mean {kind}?")),
-            None => finding.with_help(format!(
-                "the kinds are {}",
-                Kind::ALL.map(Kind::as_str).join(", ")
-            )),
+    let Ok(kind) = written.parse::<Kind>() else {
+        let message = format!("{} is no kind of this API", quote(written));
+        let finding = Finding::new(Code::UnknownKind, value_at("kind"), message);
+        return Err(Box::new(
+            match nearest(written, Kind::ALL.map(Kind::as_str)) {
+                Some(kind) => finding.with_help(format!("did you mean `{kind}`?")),
+                None => {
+                    let all = Kind::ALL.map(Kind::as_str).join(", ");
+                    finding.with_help(format!("the kinds are {all}"))
+                }
+            },
+        ));
+    };
+    match object.get("apiVersion") {
+        // Of another API, or of a version that isn't known here: nothing else can be said of it.
+        Some(Value::String(written)) if written != kind.api_version() => {
+            let message = format!("{} has no kind `{kind}`", quote(written));
+            let finding = Finding::new(Code::UnknownKind, value_at("apiVersion"), message);
+            let usual = kind.api_version();
+            Err(Box::new(finding.with_help(format!("write `{usual}`"))))
         }
-    })?;
-    match api_version {
-        Some(written) if written != kind.api_version() => Err(Box::new(
-            Finding::new(
-                Code::UnknownKind,
-                spans.value(&format!("{base}/apiVersion")),
-                format!("{} has no kind {kind}", structure::quote(written)),
-            )
-            .with_help(format!("write {}", kind.api_version())),
-        )),
         _ => Ok(kind),
     }
 }
 
 /// Where the first key of an object stands: the object's place in one line.
-fn first_key(object: &serde_json::Map<String, Value>, base: &str, spans: &Spans) -> Span {
+fn first_key(object: &Map<String, Value>, base: &str, spans: &Spans) -> Span {
     object
         .keys()
         .next()
-        .and_then(|key| spans.key(&format!("{base}/{}", structure::escape(key))))
+        .and_then(|key| spans.key(&format!("{base}/{}", escape(key))))
         .unwrap_or_else(|| spans.value(base))
 }
 
@@ -197,143 +198,4 @@ fn decode(kind: Kind, value: Value) -> Result<Object, serde_json::Error> {
         }
         Kind::Instance => Object::Instance(Deserialize::deserialize(value)?),
     })
-}
-
-// === impl Draft ===
-
-impl<'a> Draft<'a> {
-    /// The value at a pointer inside the object.
-    pub(super) fn at(&self, pointer: &str) -> Option<&'a Value> {
-        self.value.pointer(pointer)
-    }
-
-    /// The string at a pointer inside the object, where there is one and the schema let it pass.
-    pub(super) fn text(&self, pointer: &str) -> Option<&'a str> {
-        self.at(pointer)
-            .and_then(Value::as_str)
-            .filter(|_| !self.is_refused(pointer))
-    }
-
-    /// The items of the sequence at a pointer, each with its own pointer.
-    pub(super) fn items(
-        &self,
-        pointer: &str,
-    ) -> impl Iterator<Item = (String, &'a Value)> + use<'a> {
-        let prefix = pointer.to_owned();
-        self.at(pointer)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .enumerate()
-            .map(move |(index, item)| (format!("{prefix}/{index}"), item))
-    }
-
-    /// The entries of the mapping at a pointer: the pointer of each, its key and its value.
-    pub(super) fn entries(
-        &self,
-        pointer: &str,
-    ) -> impl Iterator<Item = (String, &'a str, &'a Value)> + use<'a> {
-        let prefix = pointer.to_owned();
-        self.at(pointer)
-            .and_then(Value::as_object)
-            .into_iter()
-            .flatten()
-            .map(move |(key, value)| {
-                let pointer = format!("{prefix}/{}", structure::escape(key));
-                (pointer, key.as_str(), value)
-            })
-    }
-
-    /// Where the value at a pointer inside the object stands.
-    pub(super) fn value_span(&self, pointer: &str) -> Span {
-        match self.base {
-            "" => self.spans.value(pointer),
-            base => self.spans.value(&format!("{base}{pointer}")),
-        }
-    }
-
-    /// Where its key stands, or the nearest key above it; never more than a line.
-    pub(super) fn key_span(&self, pointer: &str) -> Span {
-        let mut pointer = format!("{}{pointer}", self.base);
-        loop {
-            if let Some(span) = self.spans.key(&pointer) {
-                return span;
-            }
-            match pointer.rfind('/') {
-                Some(slash) if slash >= self.base.len() => pointer.truncate(slash),
-                _ => break,
-            }
-        }
-        let kind = format!("{}/kind", self.base);
-        self.spans
-            .key(&kind)
-            .unwrap_or_else(|| self.spans.value(self.base))
-    }
-
-    /// Reports something about the value at a pointer.
-    pub(super) fn report(&mut self, code: Code, pointer: &str, message: impl Into<String>) {
-        self.push(Finding::new(code, self.value_span(pointer), message));
-    }
-
-    /// Reports a finding that is made already.
-    pub(super) fn push(&mut self, finding: Finding) {
-        self.findings.push(finding);
-    }
-
-    /// Remembers that the schema refuses what stands at a pointer.
-    pub(super) fn refuse(&mut self, pointer: String) {
-        self.refused.push(pointer);
-    }
-
-    /// Whether the schema refuses what stands at a pointer, or something that it is a part of.
-    pub(super) fn is_refused(&self, pointer: &str) -> bool {
-        self.refused
-            .iter()
-            .any(|refused| is_within(pointer, refused))
-    }
-
-    /// What the text says of the scalar at a pointer: how it looks without the schema.
-    pub(super) fn note(&self, pointer: &str) -> Option<&'a Note> {
-        self.notes.iter().find(|note| {
-            note.pointer
-                .strip_prefix(self.base)
-                .is_some_and(|rest| rest == pointer)
-        })
-    }
-
-    /// Reports what the text says of scalars, where the schema didn't speak and somebody reads.
-    fn keep_notes(&mut self) {
-        for note in self.notes {
-            let Some(pointer) = note.pointer.strip_prefix(self.base) else {
-                continue;
-            };
-            let inside = pointer.is_empty() || pointer.starts_with('/');
-            if inside && !self.is_refused(pointer) && !metadata::is_servers(pointer) {
-                self.findings.push(note.finding.clone());
-            }
-        }
-    }
-
-    /// Which object it is.
-    fn key(&self) -> ObjectKey {
-        let namespace = self.kind.is_namespaced().then(|| {
-            self.at("/metadata/namespace")
-                .and_then(Value::as_str)
-                .unwrap_or("default")
-                .into()
-        });
-        let name = self.at("/metadata/name").and_then(Value::as_str);
-        ObjectKey {
-            kind: self.kind,
-            namespace,
-            name: name.unwrap_or_default().into(),
-        }
-    }
-}
-
-/// Whether a pointer names something inside what another names, or the same.
-pub(super) fn is_within(pointer: &str, outer: &str) -> bool {
-    pointer
-        .strip_prefix(outer)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use serde_json::Value;
 
+use super::draft::Draft;
 use super::metadata::{check_labels, check_name_at, check_namespace_at};
-use super::read::Draft;
 use super::structure::quote;
 use crate::api::Duration;
 use crate::diagnostic::{Code, Finding};
@@ -93,10 +93,10 @@ fn check_policy(draft: &mut Draft<'_>) {
             };
             let sets = fields.get("workloadSets").and_then(Value::as_array);
             if !fields.contains_key("workloadSelector") && sets.is_none_or(Vec::is_empty) {
-                let message = "the entry selects nothing: it has no workloadSelector";
+                let message = "the entry selects nothing: it has no `workloadSelector`";
                 let finding = Finding::new(Code::MissingField, draft.key_span(&entry), message);
                 draft.push(
-                    finding.with_help("an empty one selects everything: workloadSelector: {}"),
+                    finding.with_help("an empty one selects everything: `workloadSelector: {}`"),
                 );
             }
             for (pointer, _) in draft.items(&format!("{entry}/workloadSelector/matchExpressions")) {
@@ -113,13 +113,13 @@ fn check_requirement(draft: &mut Draft<'_>, pointer: &str) {
     match draft.text(&format!("{pointer}/operator")) {
         Some(operator @ ("In" | "NotIn")) if count == 0 && !draft.is_refused(&values_at) => {
             let span = draft.value_span(&format!("{pointer}/operator"));
-            let message = format!("{operator} needs values");
+            let message = format!("`{operator}` needs values");
             draft.push(Finding::new(Code::BadSelector, span, message));
         }
         Some(operator @ ("Exists" | "DoesNotExist")) if count > 0 => {
-            let message = format!("{operator} takes no values");
+            let message = format!("`{operator}` takes no values");
             let finding = Finding::new(Code::BadSelector, draft.key_span(&values_at), message);
-            draft.push(finding.with_help("remove the values, or write In or NotIn"));
+            draft.push(finding.with_help("remove the values, or write `In` or `NotIn`"));
         }
         _ => {}
     }
@@ -135,7 +135,7 @@ fn check_host(draft: &mut Draft<'_>, pointer: &str) {
     };
     let finding = refused(draft, Code::BadHost, pointer, text, "host", &error);
     draft.push(match error {
-        HostError::Spelling(address) => finding.with_help(format!("write {address}")),
+        HostError::Spelling(address) => finding.with_help(format!("write `{address}`")),
         _ => finding,
     });
 }
@@ -157,8 +157,8 @@ fn check_network(draft: &mut Draft<'_>, pointer: &str) {
         &error,
     );
     draft.push(match error {
-        NetworkError::HostBits(network) => finding.with_help(format!("write {network}")),
-        NetworkError::Spelling(usual) => finding.with_help(format!("write {usual}")),
+        NetworkError::HostBits(network) => finding.with_help(format!("write `{network}`")),
+        NetworkError::Spelling(usual) => finding.with_help(format!("write `{usual}`")),
         NetworkError::Prefix(_) | NetworkError::Syntax => finding,
     });
 }

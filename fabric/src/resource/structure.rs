@@ -7,7 +7,7 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
-use super::read::Draft;
+use super::draft::Draft;
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::schema::{self, Schema};
 
@@ -36,7 +36,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
         Kind::Required { property } => {
             let property = property.as_str().unwrap_or_default();
             let span = draft.key_span(pointer);
-            let message = format!("{what} has no {property}");
+            let message = format!("{what} has no `{property}`");
             draft.push(Finding::new(Code::MissingField, span, message));
             return;
         }
@@ -97,7 +97,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             };
             let finding = Finding::new(code, draft.key_span(pointer), message);
             match code {
-                Code::WorkloadSets => finding.with_help("use workloadSelector"),
+                Code::WorkloadSets => finding.with_help("use `workloadSelector`"),
                 _ => finding,
             }
         }
@@ -123,7 +123,7 @@ fn refuse_field(draft: &mut Draft<'_>, parent: &str, key: &str, rule: &Value) {
         ("/metadata", "generateName", ..) => finding.with_help(
             "a server makes up a name for each generateName; in a repository each object has its name",
         ),
-        (_, _, Some(meant), _) => finding.with_help(format!("did you mean {meant}?")),
+        (_, _, Some(meant), _) => finding.with_help(format!("did you mean `{meant}`?")),
         (_, _, None, Some(known)) => {
             let ours = known
                 .keys()
@@ -153,7 +153,14 @@ fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) 
     let finding = Finding::new(Code::WrongType, span, message);
     match (wanted, value) {
         (Some(JsonType::String), Value::Number(_) | Value::Bool(_)) => {
-            finding.with_help(format!("quote it: \"{value}\""))
+            // A number with a fraction doesn't print as it was written; the note knows how it was.
+            match draft
+                .note(pointer)
+                .and_then(|note| note.finding.help.clone())
+            {
+                Some(help) => finding.with_help(help),
+                None => finding.with_help(format!("quote it: \"{value}\"")),
+            }
         }
         (Some(JsonType::String), Value::Null) => finding.with_help("an empty string is \"\""),
         (Some(JsonType::Integer), Value::String(text)) => {
@@ -199,7 +206,7 @@ fn one_of(
             .copied()
             .find(|option| option.eq_ignore_ascii_case(written))
     }) {
-        Some(meant) => finding.with_help(format!("did you mean {meant}?")),
+        Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
         None => finding.with_help(format!("one of {}", options.join(", "))),
     }
 }
@@ -233,18 +240,27 @@ pub(super) fn field(pointer: &str) -> String {
     }
     match text.as_str() {
         "" => "the object".to_owned(),
-        _ => text,
+        _ => quote(&text),
     }
 }
 
-/// A text from a file as it may stand in a message: escaped, and of bounded length.
+/// A text from a file as it may stand in a message: between backticks, escaped, and not too long.
 pub(super) fn quote(text: &str) -> String {
-    // Longer than any name of Kubernetes' labels; enough to find the place again.
-    const SHOWN: usize = 80;
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
-        None => format!("{text:?}"),
+    // More than any label's name; the place shows the rest.
+    const SHOWN: usize = 64;
+    let mut quoted = String::from("`");
+    let mut letters = text.chars();
+    for letter in letters.by_ref().take(SHOWN) {
+        match letter {
+            '"' | '\'' | '\\' => quoted.push(letter),
+            _ => quoted.extend(letter.escape_debug()),
+        }
     }
+    if letters.next().is_some() {
+        quoted.push('…');
+    }
+    quoted.push('`');
+    quoted
 }
 
 /// A key as a JSON pointer holds it.
