@@ -157,6 +157,37 @@ fn every_crate_takes_the_lints_of_the_workspace() {
     }
 }
 
+#[test]
+fn workflows_are_pinned_and_bounded() {
+    let folders = [
+        ".github/workflows",
+        "fabric-repo-template/.github/workflows",
+    ];
+    let workflows: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).into_iter().flatten())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(!workflows.is_empty());
+    for path in workflows {
+        let text = read(&path);
+        let shown = path.display();
+        for line in text.lines().filter(|line| line.contains("uses:")) {
+            let revision = line.split_once('@').map_or("", |(_, revision)| revision);
+            let (revision, version) = revision.split_once(" # v").unwrap_or_default();
+            let is_commit = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(is_commit && !version.is_empty(), "{shown}: {line}");
+        }
+        let count = |what: &str| {
+            text.lines()
+                .filter(|line| line.trim().starts_with(what))
+                .count()
+        };
+        assert_eq!(count("runs-on:"), count("timeout-minutes:"), "{shown}");
+        assert!(text.contains("\npermissions: {}\n"), "{shown}");
+    }
+}
+
 struct Dependency {
     name: String,
     rename: Option<String>,
