@@ -8,13 +8,15 @@ use super::Fabric;
 use super::scope::{Shared, UnitScope};
 use crate::api::{Fingerprint, Object};
 use crate::diagnostic::{Code, Diagnostic, Finding, Span};
-use crate::identity::{self, CertificateFacts};
+use crate::identity::{self, Authorities, CertificateFacts, Renewal, Surroundings};
 use crate::name::PeerName;
 
 /// What certificates are checked against.
 pub(super) struct Trust {
     pub(super) authorities: Vec<CertificateFacts>,
+    anchors: Authorities,
     revoked: BTreeSet<Fingerprint>,
+    renewal: Renewal,
     now: Timestamp,
 }
 
@@ -29,9 +31,10 @@ impl Trust {
         now: Timestamp,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
+        let renewal = Renewal::from(&fabric.spec.certificates);
         let mut authorities: Vec<CertificateFacts> = Vec::new();
         for (path, blob) in &shared.authorities {
-            let (facts, findings) = identity::check_authorities(blob.certificates(), now);
+            let (facts, findings) = identity::check_authorities(blob.certificates(), renewal, now);
             diagnostics.extend(findings.iter().map(|finding| finding.at(path)));
             for fact in facts {
                 if authorities
@@ -50,9 +53,12 @@ impl Trust {
                     .with_help("`weft create fabric` makes a CA and puts its certificate there"),
             );
         }
+        let anchors = Authorities::new(authorities.iter().map(|facts| &facts.certificate));
         Self {
             authorities,
+            anchors,
             revoked: fabric.revoked.clone(),
+            renewal,
             now,
         }
     }
@@ -84,14 +90,14 @@ impl Trust {
             Object::Peer(peer) => !peer.spec.gateways.is_empty(),
             _ => false,
         });
-        let (leaves, mut findings) = identity::check_peer(
-            name,
-            is_dialled,
-            blob.certificates(),
-            &self.authorities,
+        let surroundings = Surroundings {
             peers,
-            self.now,
-        );
+            authorities: &self.anchors,
+            renewal: self.renewal,
+            now: self.now,
+        };
+        let file = blob.certificates();
+        let (leaves, mut findings) = identity::check_peer(name, is_dialled, file, &surroundings);
         for leaf in leaves
             .iter()
             .filter(|leaf| self.revoked.contains(&leaf.fingerprint))
