@@ -45,6 +45,7 @@ fn a_commit_denies_and_its_revert_allows_again() {
 fn the_importers_side_denies_by_itself() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
@@ -131,6 +132,7 @@ fn a_mistake_in_a_shared_file_freezes_the_fabric() {
 fn a_removed_peer_is_cut_at_once() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
@@ -146,6 +148,7 @@ fn a_removed_peer_is_cut_at_once() {
 fn a_revoked_certificate_is_cut_at_once() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
