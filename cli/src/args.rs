@@ -57,6 +57,7 @@ pub(crate) enum Command {
     Plan(command::plan::Plan),
     Explain(command::explain::Explain),
     Run(command::run::Run),
+    Demo(command::demo::Demo),
     Code(command::code::Code),
     Completions(command::completions::Completions),
 }

@@ -3,6 +3,7 @@
 pub(crate) mod code;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod init;
 pub(crate) mod plan;
@@ -20,6 +21,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
         Command::Plan(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Code(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

@@ -6,6 +6,7 @@
 mod args;
 mod certificate;
 mod command;
+mod demo;
 mod failure;
 mod log;
 mod output;

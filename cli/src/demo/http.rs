@@ -29,7 +29,11 @@ pub(super) struct Client {
 impl Client {
     /// A client that isn't connected yet.
     pub(super) fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None, tasks: JoinSet::new() }
+        Self {
+            address,
+            connection: None,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Asks for `/`.
@@ -68,6 +72,10 @@ impl Client {
             .await
             .map_err(|error| anyhow!("reading the answer: {error}"))?;
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        if status.is_success() { Ok(text) } else { Err(anyhow!("{status}: {text}")) }
+        if status.is_success() {
+            Ok(text)
+        } else {
+            Err(anyhow!("{status}: {text}"))
+        }
     }
 }

@@ -61,7 +61,13 @@ impl Peer {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("starting the peer {name}"))?;
-        Ok(Self { name, gateway: place.gateway, admin: place.admin, log, process })
+        Ok(Self {
+            name,
+            gateway: place.gateway,
+            admin: place.admin,
+            log,
+            process,
+        })
     }
 
     /// The process's id; 0 once it ended.
@@ -78,7 +84,10 @@ impl Peer {
     pub(super) async fn snapshot(&mut self) -> Result<Value> {
         if let Some(status) = self.process.try_wait()? {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            return Err(anyhow!("the peer {} ended ({status}); its log:\n{log}", self.name));
+            return Err(anyhow!(
+                "the peer {} ended ({status}); its log:\n{log}",
+                self.name
+            ));
         }
         let mut client = Client::new(self.admin);
         client.get_path("/readyz").await?;
@@ -94,7 +103,12 @@ impl Peer {
             (is_decision && entry["fields"]["action"] == action).then_some(entry)
         })?;
         let field = |name: &str| entry["fields"][name].as_str().unwrap_or("-").to_owned();
-        Some(format!("{} decided: {action} by {} at {}", self.name, field("rule"), field("origin")))
+        Some(format!(
+            "{} decided: {action} by {} at {}",
+            self.name,
+            field("rule"),
+            field("origin")
+        ))
     }
 
     /// Lets the peer finish what is under way, and waits until it ended.
@@ -111,7 +125,11 @@ impl Peer {
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let id = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = self
+            .process
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(Pid::from_raw);
         let id = id.ok_or_else(|| anyhow!("the peer {} ended", self.name))?;
         kill_process(id, signal).with_context(|| format!("signalling the peer {}", self.name))
     }

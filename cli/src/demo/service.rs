@@ -24,12 +24,16 @@ pub(super) struct Service {
 impl Service {
     /// Starts the service.
     pub(super) async fn start() -> Result<Self> {
-        let listener =
-            TcpListener::bind("127.0.0.1:0").await.context("opening a port for the service")?;
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .context("opening a port for the service")?;
         let address = listener.local_addr()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener));
-        Ok(Self { address, _tasks: tasks })
+        Ok(Self {
+            address,
+            _tasks: tasks,
+        })
     }
 }
 

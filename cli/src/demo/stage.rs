@@ -56,8 +56,8 @@ impl Stage {
                 (None, folder)
             }
             None => {
-                let temporary = TempDir::with_prefix("weft-demo-")
-                    .context("creating a temporary directory")?;
+                let temporary =
+                    TempDir::with_prefix("weft-demo-").context("creating a temporary directory")?;
                 let folder = temporary.path().to_owned();
                 (Some(temporary), folder)
             }
@@ -66,26 +66,27 @@ impl Stage {
         let certificates = folder.join("keys");
         let service = Service::start().await?;
         let [east, west, import] = free_addresses()?;
-        let at = |path: &Path| path.display().to_string();
-        let keys = at(&certificates);
         std::fs::create_dir_all(&certificates)
             .with_context(|| format!("creating {}", certificates.display()))?;
-        weft(&folder, &["init", &at(&path), "--name", "demo"]).await?;
-        // The keys stay outside the repository; it gets the certificates alone.
-        weft(&path, &["create", "fabric", "--name", "demo", "--path", &keys]).await?;
+        weft(&folder, &["init", "fabric", "--name", "demo"]).await?;
+        // The keys stay outside the repository, which gets the certificates alone.
+        let place = ["--path", "keys", "--fabric-repo", "fabric"];
+        weft(
+            &folder,
+            &[&["create", "fabric", "--name", "demo"], &place[..]].concat(),
+        )
+        .await?;
         for name in NAMES {
-            let args = ["create", "peer-cert", "--name", name, "--fabric", "demo", "--path", &keys];
-            weft(&path, &args).await?;
+            let peer = ["create", "peer-cert", "--name", name, "--fabric", "demo"];
+            weft(&folder, &[&peer, &place[..]].concat()).await?;
         }
         let git = git2::Repository::open(&path)
             .with_context(|| format!("opening the repository {}", path.display()))?;
-        let repository = Repository { git: GitRepository(git), path };
+        let repository = Repository {
+            git: GitRepository(git),
+            path,
+        };
         let certificates = certificates.join("demo");
-        repository.copy_certificate(&certificates.join("cert.pem"), "ca/demo.pem")?;
-        for name in NAMES {
-            let from = certificates.join(name).join("cert.pem");
-            repository.copy_certificate(&from, &format!("peers/{name}/cert.pem"))?;
-        }
         for (path, text) in files(east, west, import, service.address) {
             repository.write(path, &text)?;
         }
@@ -166,22 +167,34 @@ impl Stage {
 
     /// The commit at which a unit stands, as east sees it.
     pub(super) async fn unit_revision(&mut self, unit: &str) -> Result<String> {
-        let east = self.peers.first_mut().ok_or_else(|| anyhow!("no peer runs"))?;
+        let east = self
+            .peers
+            .first_mut()
+            .ok_or_else(|| anyhow!("no peer runs"))?;
         let snapshot = east.snapshot().await?;
         let revision = snapshot["units"][unit].as_str();
-        Ok(revision.ok_or_else(|| anyhow!("{unit} isn't in force"))?.to_owned())
+        Ok(revision
+            .ok_or_else(|| anyhow!("{unit} isn't in force"))?
+            .to_owned())
     }
 
     /// The last decision of a kind that one of the peers logged.
     pub(super) fn last_decision(&self, action: &str) -> String {
-        let decision = self.peers.iter().rev().find_map(|peer| peer.last_decision(action));
+        let decision = self
+            .peers
+            .iter()
+            .rev()
+            .find_map(|peer| peer.last_decision(action));
         decision.unwrap_or_else(|| format!("no {action:?} decision is in the logs"))
     }
 
     /// Runs a command of this program in the repository.
     pub(super) async fn weft(&self, args: &[&str]) -> Result<(ExitStatus, String)> {
         let output = command(self.repository.path(), args)?.output().await?;
-        Ok((output.status, String::from_utf8_lossy(&output.stdout).into_owned()))
+        Ok((
+            output.status,
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+        ))
     }
 
     /// Stops both peers.
@@ -239,31 +252,40 @@ impl Repository {
     pub(super) fn revert(&self) -> Result<String> {
         let git = &self.git.0;
         let head = git.head()?.peel_to_commit()?;
-        let mut index = git.revert_commit(&head, &head, 0, None).context("reverting")?;
+        let mut index = git
+            .revert_commit(&head, &head, 0, None)
+            .context("reverting")?;
         let tree = git.find_tree(index.write_tree_to(git)?)?;
-        git.checkout_tree(tree.as_object(), Some(git2::build::CheckoutBuilder::new().force()))?;
+        git.checkout_tree(
+            tree.as_object(),
+            Some(git2::build::CheckoutBuilder::new().force()),
+        )?;
         let author = git2::Signature::now("Weft demo", "demo@weft.invalid")?;
-        let message = format!("Revert {:?}", head.summary().ok().flatten().unwrap_or_default());
+        let message = format!(
+            "Revert {:?}",
+            head.summary().ok().flatten().unwrap_or_default()
+        );
         let id = git.commit(Some("HEAD"), &author, &author, &message, &tree, &[&head])?;
         Ok(id.to_string())
-    }
-
-    fn copy_certificate(&self, from: &Path, to: &str) -> Result<()> {
-        let text = std::fs::read_to_string(from)
-            .with_context(|| format!("reading {}", from.display()))?;
-        self.write(to, &text)
     }
 }
 
 impl std::fmt::Debug for GitRepository {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("GitRepository").field(&self.0.path()).finish()
+        f.debug_tuple("GitRepository")
+            .field(&self.0.path())
+            .finish()
     }
 }
 
 /// The policy that closes the ledger.
 pub(super) fn deny() -> String {
-    policy("pay", "close-the-ledger", "deny", "client.clusterlink.net/labels.app: till")
+    policy(
+        "pay",
+        "close-the-ledger",
+        "deny",
+        "client.clusterlink.net/labels.app: till",
+    )
 }
 
 fn files(
@@ -354,11 +376,21 @@ spec:
         ),
         (
             "peers/east/policy.yaml",
-            policy("shop", "use-the-ledger", "allow", "client.clusterlink.net/namespace: shop"),
+            policy(
+                "shop",
+                "use-the-ledger",
+                "allow",
+                "client.clusterlink.net/namespace: shop",
+            ),
         ),
         (
             "peers/west/policy.yaml",
-            policy("pay", "serve-tills", "allow", "client.clusterlink.net/labels.app: till"),
+            policy(
+                "pay",
+                "serve-tills",
+                "allow",
+                "client.clusterlink.net/labels.app: till",
+            ),
         ),
     ]
 }
@@ -387,7 +419,11 @@ async fn weft(directory: &Path, args: &[&str]) -> Result<()> {
     say(&format!("$ weft {}", args.join(" ")));
     let output = command(directory, args)?.output().await?;
     let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "weft {} failed: {words}", args.join(" "));
+    ensure!(
+        output.status.success(),
+        "weft {} failed: {words}",
+        args.join(" ")
+    );
     Ok(())
 }
 
