@@ -10,5 +10,6 @@ mod explain;
 mod help;
 mod init;
 mod plan;
+mod run;
 mod sandbox;
 mod validate;
