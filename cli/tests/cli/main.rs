@@ -12,4 +12,5 @@ mod init;
 mod plan;
 mod run;
 mod sandbox;
+mod template;
 mod validate;
