@@ -3,8 +3,20 @@
 //! Privileged deny, privileged allow, deny, allow, and else the default: deny. The regular policies
 //! are those of one namespace: the Import's on the importer's side, the Export's on the exporter's.
 
+mod attribute;
+pub mod effects;
+mod possible;
+mod selector;
+mod set;
+mod steps;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use attribute::Side;
+use selector::Verdict;
+use set::{Policy, PolicySet};
+pub use steps::{Considered, Mismatch, Outcome, Scope, Step};
 
 use crate::api::{AccessPolicySpec, Action};
 use crate::attributes::{Client, ExportAttributes, PeerAttributes};
@@ -21,18 +33,12 @@ pub struct Policies {
 /// The policies of one tier.
 #[derive(Clone, Debug, Default)]
 struct Tier {
-    deny: Vec<Policy>,
-    allow: Vec<Policy>,
-}
-
-/// One compiled policy.
-#[derive(Clone, Debug)]
-struct Policy {
-    rule: Rule,
+    deny: PolicySet,
+    allow: PolicySet,
 }
 
 /// The policy that decided, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// Which policy it is.
     pub key: ObjectKey,
@@ -88,21 +94,49 @@ impl Policies {
             Action::Allow => &mut tier.allow,
             Action::Deny => &mut tier.deny,
         };
-        policies.push(Policy {
-            rule: Rule { key, origin },
-        });
+        policies.add(Policy::compile(Rule { key, origin }, spec));
     }
 
     /// Decides about one connection; allocates nothing.
+    ///
+    /// Of several policies of a step that match, the first one by its key is named.
     #[must_use]
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
-        let _ = (
-            request,
-            &self.privileged.allow.first().map(|policy| &policy.rule),
-        );
-        Decision {
-            action: Action::Deny,
-            reason: Reason::DefaultDeny,
+        let tiers = [Some(&self.privileged), self.regular.get(request.namespace)];
+        for tier in tiers.into_iter().flatten() {
+            for (action, policies) in [(Action::Deny, &tier.deny), (Action::Allow, &tier.allow)] {
+                if let Some((verdict, rule)) = policies.find(request) {
+                    return Decision::by(action, verdict, rule);
+                }
+            }
+        }
+        Decision::DEFAULT
+    }
+}
+
+// === impl Decision ===
+
+impl<'a> Decision<'a> {
+    /// What is decided where no policy matches.
+    pub const DEFAULT: Self = Self {
+        action: Action::Deny,
+        reason: Reason::DefaultDeny,
+    };
+
+    /// Whether the connection is let through.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.action == Action::Allow
+    }
+
+    /// What a step decides by a policy that matches, or that may match an unknown client.
+    fn by(action: Action, verdict: Verdict, rule: &'a Rule) -> Self {
+        if verdict == Verdict::Yes {
+            let reason = Reason::Rule(rule);
+            Self { action, reason }
+        } else {
+            let (action, reason) = (Action::Deny, Reason::UnknownClient(rule));
+            Self { action, reason }
         }
     }
 }

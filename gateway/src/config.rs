@@ -1,0 +1,75 @@
+//! What a gateway is told at its start; all else comes with the snapshots.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a gateway is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The gateway's certificates with their keys; of several, a committed one is shown.
+    pub identities: Vec<IdentityFiles>,
+    /// Where other gateways connect to.
+    pub listen: SocketAddr,
+    /// The address at which imports listen, each at its own port.
+    pub import_address: IpAddr,
+    /// Where health, readiness, metrics and the snapshot are served.
+    pub admin: SocketAddr,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+/// The files of one certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The certificate in PEM, and its intermediates behind it.
+    pub certificate: PathBuf,
+    /// The private key in PEM.
+    pub key: PathBuf,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The TLS handshake and the hello: several round trips around the world, and a loss.
+    pub handshake: Duration,
+    /// Connecting to one address of a peer's gateway, resolution included.
+    pub dial: Duration,
+    /// From OPEN to its answer; longer than `connect`, which the other side waits for.
+    pub open: Duration,
+    /// Connecting to an exported service, resolution included.
+    pub connect: Duration,
+    /// A heartbeat's answer.
+    pub heartbeat: Duration,
+}
+
+/// A JSON value that the caller wants to see under `status` in `/snapshot`.
+pub type StatusProvider = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+impl Config {
+    /// The configuration with the default addresses: gateways on port 4443 of all addresses,
+    /// imports and the admin port on loopback.
+    #[must_use]
+    pub fn new(identities: Vec<IdentityFiles>) -> Self {
+        Self {
+            identities,
+            listen: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 4443),
+            import_address: Ipv4Addr::LOCALHOST.into(),
+            admin: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 4480),
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            dial: Duration::from_secs(5),
+            open: Duration::from_secs(10),
+            connect: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(3),
+        }
+    }
+}

@@ -1,0 +1,538 @@
+//! One authenticated connection between two gateways, and the tunnels that it carries.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use fabric::api::Fingerprint;
+use fabric::name::PeerName;
+use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{self, Beat, Frame, FrameError, HEADER_LENGTH, Hello, Open};
+use super::outbox::{Outbox, Outgoings};
+use super::reason::Reason;
+use super::stream::{Broken, Shared, Tunnel};
+
+/// The credit of a tunnel: the bandwidth-delay product of 20 ms at 100 Mbit/s, and what a peer may
+/// make us hold for each tunnel that it stalls.
+const WINDOW: u32 = 256 * 1024;
+
+/// Tunnels that the other side may have open on one connection; times the window, 256 MiB that an
+/// authenticated peer could make us hold.
+const MAX_TUNNELS: u32 = 1024;
+
+/// The least window that is worth talking to: the early data and a bit.
+const MIN_WINDOW: u32 = 32 * 1024;
+
+/// Client bytes that go out together with OPEN.
+pub const MAX_EARLY: usize = 16 * 1024;
+
+/// How long a connection that closes may take to get rid of its last frames.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The read buffer: two of the largest frames.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// What is known of a connection before its first frame.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// The authenticated peer.
+    pub peer: PeerName,
+    /// Whether this side opened the connection.
+    pub dialled: bool,
+    /// The other side's address.
+    pub address: SocketAddr,
+    /// The chain that the peer showed, its own certificate first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The certificate that this side showed.
+    pub own: Fingerprint,
+}
+
+/// One authenticated connection between two gateways.
+#[derive(Debug)]
+pub struct Connection {
+    facts: ConnectionFacts,
+    theirs: Hello,
+    outbox: Outbox,
+    tunnels: Mutex<Tunnels>,
+    /// GOAWAY was sent: the other side's OPEN is refused, and none is sent.
+    retired: AtomicBool,
+    /// GOAWAY was received.
+    left: AtomicBool,
+    beats: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
+    next_beat: AtomicU64,
+    revision: Mutex<String>,
+    closed: CancellationToken,
+    why: Mutex<Option<Closed>>,
+}
+
+#[derive(Debug)]
+struct Tunnels {
+    open: HashMap<u32, Arc<Shared>>,
+    /// The next id of this side; none when they ran out.
+    next: Option<u32>,
+    /// The highest id of the other side so far.
+    last: u32,
+    /// How many of those open are the other side's.
+    theirs: u32,
+}
+
+/// What a connection asks of the gateway.
+pub trait Accept: Send + Sync + 'static {
+    /// Serves a tunnel that the peer wants to open; must not block.
+    fn accept(&self, tunnel: Tunnel, open: Open);
+
+    /// The revision in force.
+    fn revision(&self) -> String;
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// The other side closed it.
+    #[error("closed by the peer")]
+    ByPeer,
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The other side broke the protocol.
+    #[error("protocol error: {0}")]
+    Protocol(#[from] FrameError),
+    /// The other side doesn't read what it made us answer.
+    #[error("the peer doesn't read")]
+    Stalled,
+    /// Heartbeats weren't answered.
+    #[error("heartbeats weren't answered")]
+    Silent,
+    /// The peer isn't accepted any more.
+    #[error("the peer's certificate isn't accepted any more: {0}")]
+    Unaccepted(&'static str),
+    /// The gateway goes down, or nothing needs the connection any more.
+    #[error("done")]
+    Done,
+}
+
+/// Why a connection didn't come to life.
+#[derive(Debug, thiserror::Error)]
+pub enum EstablishError {
+    /// Reading or writing failed.
+    #[error("exchange of the hello: {0}")]
+    Io(#[from] io::Error),
+    /// The other side broke the protocol.
+    #[error("exchange of the hello: {0}")]
+    Frame(#[from] FrameError),
+    /// The other side spoke something else.
+    #[error("the peer's first frame isn't a usable HELLO")]
+    NoHello,
+}
+
+/// Why a tunnel can't be opened on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// The connection takes no more tunnels.
+    Unusable,
+    /// What is asked doesn't fit in a frame.
+    DoesNotFit(FrameError),
+}
+
+/// Exchanges the hello.
+pub async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+) -> Result<(Hello, BytesMut), EstablishError> {
+    let ours = Hello {
+        minor: 0,
+        capabilities: 0,
+        window: WINDOW,
+        tunnels: MAX_TUNNELS,
+    };
+    stream.write_all(&Frame::Hello(ours).encode()?).await?;
+    stream.flush().await?;
+    let mut buffer = BytesMut::with_capacity(4096);
+    loop {
+        match Frame::decode(&mut buffer)? {
+            Some(Frame::Hello(theirs)) if theirs.window >= MIN_WINDOW => {
+                return Ok((theirs, buffer));
+            }
+            Some(_) => return Err(EstablishError::NoHello),
+            None => {}
+        }
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Err(EstablishError::Io(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// A connection whose hello was exchanged; [`run`](Self::run) makes it live.
+    #[must_use]
+    pub fn new(facts: ConnectionFacts, theirs: Hello) -> (Arc<Self>, Outgoings) {
+        let (outbox, outgoings) = Outbox::new();
+        let next = if facts.dialled { 1 } else { 2 };
+        let connection = Self {
+            facts,
+            theirs,
+            outbox,
+            tunnels: Mutex::new(Tunnels {
+                open: HashMap::new(),
+                next: Some(next),
+                last: 0,
+                theirs: 0,
+            }),
+            retired: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            beats: Mutex::default(),
+            next_beat: AtomicU64::new(1),
+            revision: Mutex::default(),
+            closed: CancellationToken::new(),
+            why: Mutex::new(None),
+        };
+        (Arc::new(connection), outgoings)
+    }
+
+    /// What was known of the connection before its first frame.
+    #[must_use]
+    pub fn facts(&self) -> &ConnectionFacts {
+        &self.facts
+    }
+
+    /// The revision that the peer said to have in force.
+    #[must_use]
+    pub fn revision(&self) -> String {
+        self.revision.lock().clone()
+    }
+
+    /// How many tunnels are open.
+    #[must_use]
+    pub fn load(&self) -> usize {
+        self.tunnels.lock().open.len()
+    }
+
+    /// Whether a tunnel could be opened.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let tunnels = self.tunnels.lock();
+        let ours = tunnels.open.len().saturating_sub(tunnels.theirs as usize);
+        !self.closed.is_cancelled()
+            && !self.retired.load(Ordering::Acquire)
+            && !self.left.load(Ordering::Acquire)
+            && tunnels.next.is_some()
+            && ours < self.theirs.tunnels as usize
+    }
+
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Waits for the connection's end.
+    pub async fn closed(&self) {
+        self.closed.cancelled().await;
+    }
+
+    /// Why the connection ended.
+    #[must_use]
+    pub fn why_closed(&self) -> Option<Closed> {
+        self.why.lock().clone()
+    }
+
+    /// Asks for a tunnel; its answer is still to come. `early` may be sent at once.
+    pub fn open(self: &Arc<Self>, open: Open, early: &[u8]) -> Result<Tunnel, OpenError> {
+        let shared = {
+            let mut tunnels = self.tunnels.lock();
+            let id = tunnels
+                .next
+                .filter(|_| !self.retired.load(Ordering::Acquire))
+                .ok_or(OpenError::Unusable)?;
+            let shared = Arc::new(Shared::new(id, WINDOW, self.theirs.window));
+            let mut bytes = BytesMut::from(
+                &Frame::Open(id, Box::new(open))
+                    .encode()
+                    .map_err(OpenError::DoesNotFit)?[..],
+            );
+            if !early.is_empty() {
+                let mut data = frame::data_buffer(early.len());
+                data.extend_from_slice(early);
+                let data = frame::seal_data(data, id, false).map_err(OpenError::DoesNotFit)?;
+                shared.spend((data.len() - HEADER_LENGTH) as u32);
+                bytes.extend_from_slice(&data);
+            }
+            if self.closed.is_cancelled() {
+                return Err(OpenError::Unusable);
+            }
+            // Under the lock, so that ids go out in the order in which they are given.
+            self.outbox
+                .control(bytes.freeze())
+                .map_err(|_| OpenError::Unusable)?;
+            tunnels.next = id.checked_add(2);
+            tunnels.open.insert(id, Arc::clone(&shared));
+            shared
+        };
+        Ok(Tunnel::new(shared, Arc::clone(self)))
+    }
+
+    /// Sends a heartbeat and waits for its answer.
+    pub async fn ping(&self, revision: String) -> Option<()> {
+        let token = self.next_beat.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.beats.lock().insert(token, sender);
+        self.send_control(&Frame::Ping(Beat { token, revision }));
+        tokio::select! {
+            answered = answer => answered.ok(),
+            () = self.closed() => None,
+        }
+    }
+
+    /// Forgets heartbeats that nobody waits for any more.
+    pub fn forget_beats(&self) {
+        self.beats.lock().retain(|_, waiting| !waiting.is_closed());
+    }
+
+    /// Takes no more tunnels, and tells the peer; the peer closes when the last one is over.
+    pub fn retire(&self, text: &str) {
+        if !self.retired.swap(true, Ordering::AcqRel) {
+            self.send_control(&Frame::Goaway(Reason::Draining, text.to_owned()));
+        }
+    }
+
+    /// Ends the connection at once.
+    pub fn close(&self, why: Closed) {
+        self.why.lock().get_or_insert(why);
+        self.closed.cancel();
+    }
+
+    /// Ends the connection when what is queued is written.
+    pub fn finish(&self) {
+        self.why.lock().get_or_insert(Closed::Done);
+        self.outbox.finish();
+    }
+
+    /// Reads and writes until the end; then every tunnel is broken.
+    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+        self: Arc<Self>,
+        stream: S,
+        buffer: BytesMut,
+        mut outgoings: Outgoings,
+        accept: Arc<dyn Accept>,
+    ) {
+        let (reader, mut writer) = tokio::io::split(stream);
+        let cut = tokio::select! {
+            why = self.read(reader, buffer, &accept) => { self.close(why); true }
+            written = outgoings.write_to(&mut writer) => {
+                match written {
+                    Ok(()) => self.close(Closed::Done),
+                    Err(error) => self.close(Closed::Failed(format!("write: {error}"))),
+                }
+                false
+            }
+            () = self.closed.cancelled() => true,
+        };
+        self.outbox.close();
+        let tunnels: Vec<_> = self.tunnels.lock().open.values().cloned().collect();
+        for tunnel in tunnels {
+            tunnel.end(Broken::Lost);
+        }
+        self.beats.lock().clear();
+        if cut {
+            let _ = tokio::time::timeout(FLUSH, writer.shutdown()).await;
+        }
+    }
+
+    async fn read<R: AsyncRead + Unpin>(
+        self: &Arc<Self>,
+        mut reader: R,
+        mut buffer: BytesMut,
+        accept: &Arc<dyn Accept>,
+    ) -> Closed {
+        loop {
+            loop {
+                match Frame::decode(&mut buffer) {
+                    Ok(Some(frame)) => {
+                        if let Err(why) = self.received(frame, accept) {
+                            return why;
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return Closed::Protocol(error),
+                }
+            }
+            if buffer.capacity() - buffer.len() < READ_BUFFER / 4 {
+                buffer.reserve(READ_BUFFER);
+            }
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) => return Closed::ByPeer,
+                Ok(_) => {}
+                Err(error) => return Closed::Failed(format!("read: {error}")),
+            }
+        }
+    }
+
+    fn received(self: &Arc<Self>, frame: Frame, accept: &Arc<dyn Accept>) -> Result<(), Closed> {
+        let protocol = |what, id| Err(Closed::Protocol(FrameError::Tunnel(what, id)));
+        match frame {
+            Frame::Open(id, open) => return self.opened(id, *open, accept),
+            Frame::Accept(id) => {
+                if let Some(tunnel) = self.tunnel("ACCEPT", id)? {
+                    if !self.is_ours(id) || !tunnel.accepted() {
+                        return protocol("unasked ACCEPT", id);
+                    }
+                }
+            }
+            Frame::Refuse(id, reason, text) => {
+                if let Some(tunnel) = self.tunnel("REFUSE", id)? {
+                    if !self.is_ours(id) {
+                        return protocol("unasked REFUSE", id);
+                    }
+                    tunnel.end(Broken::Refused(reason, text));
+                }
+            }
+            Frame::Data {
+                tunnel: id,
+                payload,
+                end,
+            } => {
+                if let Some(tunnel) = self.tunnel("DATA", id)? {
+                    if !tunnel.received(payload, end) {
+                        return protocol("too much DATA", id);
+                    }
+                }
+            }
+            Frame::Window(id, credit) => {
+                if let Some(tunnel) = self.tunnel("WINDOW", id)? {
+                    if !tunnel.credited(credit) {
+                        return protocol("too much WINDOW", id);
+                    }
+                }
+            }
+            Frame::Reset(id, reason, text) => {
+                if let Some(tunnel) = self.tunnel("RESET", id)? {
+                    tunnel.end(Broken::Reset(reason, text));
+                }
+            }
+            Frame::Ping(beat) => {
+                *self.revision.lock() = beat.revision;
+                self.send_control(&Frame::Pong(Beat {
+                    token: beat.token,
+                    revision: accept.revision(),
+                }));
+            }
+            Frame::Pong(beat) => {
+                *self.revision.lock() = beat.revision;
+                if let Some(waiting) = self.beats.lock().remove(&beat.token) {
+                    let _ = waiting.send(());
+                }
+            }
+            Frame::Goaway(..) => {
+                self.left.store(true, Ordering::Release);
+                self.close_when_left();
+            }
+            Frame::Hello(_) => return protocol("second HELLO", 0),
+            Frame::Skipped => {}
+        }
+        Ok(())
+    }
+
+    fn opened(
+        self: &Arc<Self>,
+        id: u32,
+        open: Open,
+        accept: &Arc<dyn Accept>,
+    ) -> Result<(), Closed> {
+        let shared = {
+            let mut tunnels = self.tunnels.lock();
+            if self.is_ours(id) || id <= tunnels.last {
+                return Err(Closed::Protocol(FrameError::Tunnel("OPEN", id)));
+            }
+            tunnels.last = id;
+            let refusal = if self.retired.load(Ordering::Acquire) {
+                Some(Reason::Draining)
+            } else if tunnels.theirs >= MAX_TUNNELS {
+                Some(Reason::Limit)
+            } else {
+                None
+            };
+            if let Some(reason) = refusal {
+                let text = "this connection takes no more tunnels".to_owned();
+                self.send_control(&Frame::Refuse(id, reason, text));
+                return Ok(());
+            }
+            let shared = Arc::new(Shared::new(id, WINDOW, self.theirs.window));
+            tunnels.theirs += 1;
+            tunnels.open.insert(id, Arc::clone(&shared));
+            shared
+        };
+        accept.accept(Tunnel::new(shared, Arc::clone(self)), open);
+        Ok(())
+    }
+
+    /// The open tunnel of an id; none for one that is over, an error for one that never was.
+    fn tunnel(&self, what: &'static str, id: u32) -> Result<Option<Arc<Shared>>, Closed> {
+        let tunnels = self.tunnels.lock();
+        if let Some(tunnel) = tunnels.open.get(&id) {
+            return Ok(Some(Arc::clone(tunnel)));
+        }
+        let known = if self.is_ours(id) {
+            tunnels.next.is_none_or(|next| id < next)
+        } else {
+            id <= tunnels.last
+        };
+        if known {
+            Ok(None)
+        } else {
+            Err(Closed::Protocol(FrameError::Tunnel(what, id)))
+        }
+    }
+
+    const fn is_ours(&self, id: u32) -> bool {
+        (id % 2 == 1) == self.facts.dialled
+    }
+
+    /// The credit with which a tunnel towards this side starts.
+    #[expect(clippy::unused_self, reason = "it will differ between connections")]
+    pub(super) const fn window(&self) -> u32 {
+        WINDOW
+    }
+
+    /// Queues a frame; a connection that can't take it any more is closed.
+    pub(super) fn send_control(&self, frame: &Frame) {
+        let queued = frame
+            .encode()
+            .is_ok_and(|bytes| self.outbox.control(bytes).is_ok());
+        if !queued {
+            self.close(Closed::Stalled);
+        }
+    }
+
+    pub(super) async fn send_data(&self, frame: Bytes) -> Result<(), Broken> {
+        self.outbox.data(frame).await.map_err(|_| Broken::Lost)
+    }
+
+    pub(super) fn forget(&self, id: u32) {
+        {
+            let mut tunnels = self.tunnels.lock();
+            if tunnels.open.remove(&id).is_some() && !self.is_ours(id) {
+                tunnels.theirs = tunnels.theirs.saturating_sub(1);
+            }
+        }
+        self.close_when_left();
+    }
+
+    /// Closes the connection that the peer left, when it carries nothing more.
+    ///
+    /// Nothing can be on its way: the peer opens no tunnel after its GOAWAY.
+    fn close_when_left(&self) {
+        if self.left.load(Ordering::Acquire) && self.tunnels.lock().open.is_empty() {
+            self.finish();
+        }
+    }
+}
