@@ -156,15 +156,27 @@ fn clusterlinks_peer_is_read_as_its_guide_prints_it() {
         .unwrap();
     let file = read(&text);
     assert_eq!(file.findings, []);
-    insta::assert_json_snapshot!(file.resources[0].object, @r#""#);
+    let expected = serde_json::json!({
+        "apiVersion": "clusterlink.net/v1alpha1",
+        "kind": "Peer",
+        "metadata": { "name": "cluster17.us-east", "namespace": "clusterlink-system" },
+        "spec": {
+            "gateways": [
+                { "host": "192.168.0.12", "port": 443 },
+                { "host": "192.168.0.17", "port": 443 },
+            ],
+        },
+    });
+    let object = serde_json::to_value(&file.resources[0].object).unwrap();
+    assert_eq!(object, expected);
 }
 
 #[test]
-fn a_megabyte_of_mistakes_is_a_small_answer() {
+fn a_large_file_of_mistakes_is_a_small_answer() {
     let head = "apiVersion: clusterlink.net/v1alpha1\nkind: Import\n\
                 metadata: {name: a, namespace: b}\nspec:\n  port: 80\n  sources:\n";
     for line in ["  - 1\n", "  - 0755\n", "  - {peer: A}\n", "  - {}\n"] {
-        let text = format!("{head}{}", line.repeat((1 << 20) / line.len() - 40));
+        let text = format!("{head}{}", line.repeat((1 << 18) / line.len()));
         let file = read(&text);
         assert!(file.resources.is_empty());
         assert!(file.findings.len() <= 4 * 257, "{}", file.findings.len());

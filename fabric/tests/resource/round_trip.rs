@@ -11,7 +11,7 @@ use fabric::api::{
     PrivilegedAccessPolicy, Prune, Requirement, Revocation, Revocations, RevocationsSpec, Workload,
     WorkloadSetOrSelector, Workloads, WorkloadsSpec,
 };
-use fabric::diagnostic::{Code, Effect};
+use fabric::diagnostic::Effect;
 use fabric::host::parse_network;
 use fabric::{document, resource};
 use proptest::collection::{btree_map, vec};
@@ -392,13 +392,12 @@ proptest! {
         let json = serde_json::to_string(&object).unwrap();
         for text in [yaml, json] {
             let file = resource::read(text.as_bytes(), &document::Limits::default());
-            // A key may look like a boolean to others, and a byte order mark is never read.
-            if text.contains('\u{feff}') {
+            // A byte order mark inside is never read, and the writer doesn't quote a merge key.
+            if text.contains('\u{feff}') || text.contains("<<: ") {
                 continue;
             }
-            let grave = |code: Code, effect| effect == Effect::Freeze && code != Code::BadLabel;
             prop_assert!(
-                !file.findings.iter().any(|finding| grave(finding.code, finding.effect)),
+                file.findings.iter().all(|finding| finding.effect < Effect::Freeze),
                 "{:#?}\n{text}", file.findings
             );
             prop_assert_eq!(file.resources.len(), 1, "{}", &text);
@@ -414,5 +413,9 @@ fn an_object_is_written_in_the_usual_order() {
     let text = "spec: {port: 80}\nmetadata: {namespace: b, name: a}\nkind: Export\n\
                 apiVersion: clusterlink.net/v1alpha1\n";
     let file = resource::read(text.as_bytes(), &document::Limits::default());
-    insta::assert_snapshot!(serde_yaml::to_string(&file.resources[0].object).unwrap(), @"");
+    assert_eq!(
+        serde_yaml::to_string(&file.resources[0].object).unwrap(),
+        "apiVersion: clusterlink.net/v1alpha1\nkind: Export\nmetadata:\n  name: a\n  namespace: b\n\
+         spec:\n  port: 80\n"
+    );
 }
