@@ -12,8 +12,12 @@ const MAX_LEAVES: usize = 2;
 /// Checks a peer's `cert.pem`: leaves with the peer's name (at most two), chain to the fabric's CA
 /// through the file's own intermediates, usage, key strength, and validity at `now`.
 ///
-/// A peer that `is_dialled` has gateways, so that its certificate must also serve. Returns the
-/// leaves that prove the peer; time takes none of them away here.
+/// A peer that `is_dialled` has gateways, so that its certificate must also serve.
+///
+/// Returns the committed certificates: every leaf with the peer's name, sound or not, and where
+/// there is none whatever else the file holds. While some are committed a gateway accepts no
+/// other, so that leaving a bad one out would open the peer to any certificate of the CA; TLS
+/// refuses the bad one itself.
 #[must_use]
 pub fn check_peer(
     peer: &PeerName,
@@ -54,7 +58,7 @@ impl Check<'_> {
             .partition(|facts| facts.proves(self.peer));
         if leaves.is_empty() {
             self.refuse_nameless(&authorities, &strangers);
-            return Vec::new();
+            return strangers.into_iter().chain(authorities).cloned().collect();
         }
         for stranger in strangers {
             let message = format!(
@@ -74,11 +78,10 @@ impl Check<'_> {
             self.findings.push(finding);
         }
         self.intermediates = authorities.into_iter().cloned().collect();
-        leaves
-            .into_iter()
-            .filter(|leaf| self.is_sound(leaf))
-            .cloned()
-            .collect()
+        for leaf in &leaves {
+            self.check_leaf(leaf);
+        }
+        leaves.into_iter().cloned().collect()
     }
 
     /// Reports a file that doesn't prove the peer's name; one without any certificate is reported
@@ -127,22 +130,19 @@ impl Check<'_> {
         self.findings.push(finding);
     }
 
-    /// Reports everything about one leaf; false where it can't stand for the peer.
-    fn is_sound(&mut self, leaf: &CertificateFacts) -> bool {
-        let before = self.findings.len();
+    /// Reports everything about one leaf.
+    fn check_leaf(&mut self, leaf: &CertificateFacts) {
         self.check_other_peers(leaf);
         self.findings.extend(leaf.weakness());
         if let Err(error @ IdentityError::Usage(_)) = leaf.check_kind() {
             self.refuse(leaf.span, &error);
         }
         let is_chained = self.check_chain(leaf);
-        let is_sound = self.findings.len() == before;
         let Surroundings { renewal, now, .. } = *self.surroundings;
         self.findings.extend(renewal.finding(leaf, now));
         if is_chained && leaf.is_valid_at(now) {
             self.check_issuer_time(leaf);
         }
-        is_sound
     }
 
     fn check_other_peers(&mut self, leaf: &CertificateFacts) {
@@ -169,11 +169,13 @@ impl Check<'_> {
             false => &[Usage::Client],
         };
         let authorities = self.surroundings.authorities;
-        let verify = |usage: &Usage| authorities.verify_ever(leaf, &self.intermediates, *usage);
-        let errors: Vec<_> = usages
-            .iter()
-            .filter_map(|usage| verify(usage).err())
-            .collect();
+        let verify = |usages| authorities.verify_ever(leaf, &self.intermediates, usages);
+        if verify(usages).is_ok() {
+            return true;
+        }
+        // Something is wrong: what, is asked for each usage, so that each is reported.
+        let each = usages.iter().map(std::slice::from_ref);
+        let errors: Vec<_> = each.filter_map(|usage| verify(usage).err()).collect();
         let mut reported = Vec::new();
         for error in &errors {
             // A wrong chain is wrong for every usage.
@@ -182,7 +184,7 @@ impl Check<'_> {
                 reported.push(error);
             }
         }
-        errors.is_empty()
+        false
     }
 
     fn refuse(&mut self, span: Span, error: &IdentityError) {
@@ -223,6 +225,13 @@ impl Check<'_> {
             authorities,
             ..
         } = *self.surroundings;
+        if self
+            .intermediates
+            .iter()
+            .all(|facts| facts.is_valid_at(now))
+        {
+            return;
+        }
         let der = |facts: &CertificateFacts| facts.certificate.der().to_vec().into();
         let chain: Vec<_> = self.intermediates.iter().map(der).collect();
         let verdict = authorities.verify(leaf.certificate.der(), &chain, Usage::Client, now);

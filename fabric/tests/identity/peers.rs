@@ -9,7 +9,9 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::issuer::{Authority, authority, leaf, now, told};
 
-/// Judges a file of the peer `east`: how many leaves it gives, and what is found.
+/// Judges a file of the peer `east`: how many certificates are committed by it, and what is found.
+///
+/// However bad the file, some are: none at all would open the peer to any certificate of the CA.
 fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let peers: BTreeSet<PeerName> = ["east", "west", "north.example"]
         .map(|name| name.parse().unwrap())
@@ -26,8 +28,8 @@ fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let file = identity::read(pem.as_bytes());
     assert_eq!(told(&file.findings), "", "the file itself is sound");
     let east = "east".parse().unwrap();
-    let (leaves, findings) = identity::check_peer(&east, is_dialled, &file, &surroundings);
-    (leaves.len(), told(&findings))
+    let (committed, findings) = identity::check_peer(&east, is_dialled, &file, &surroundings);
+    (committed.len(), told(&findings))
 }
 
 #[test]
@@ -69,9 +71,9 @@ fn sound_files() {
                 .with(|wish| wish.algorithm = &rcgen::PKCS_ECDSA_P384_SHA384),
         ),
     ] {
-        let (leaves, found) = judged(&ca, true, &pem);
+        let (committed, found) = judged(&ca, true, &pem);
         assert_eq!(found, "");
-        assert!((1..=2).contains(&leaves), "{leaves}");
+        assert!((1..=2).contains(&committed), "{committed}");
     }
     let rsa = authority("rsa").with(|wish| wish.algorithm = &rcgen::PKCS_RSA_SHA256);
     let rsa = rsa.self_signed();
@@ -115,24 +117,24 @@ fn names() {
     ] {
         assert_eq!(
             judged(&ca, true, &ca.sign(&leaf(&names))),
-            (0, expected.to_owned())
+            (1, expected.to_owned())
         );
     }
-    let (leaves, found) = judged(
+    let (committed, found) = judged(
         &ca,
         true,
         &ca.sign(&leaf(&["east", "North.Example", "west"])),
     );
-    assert_eq!(leaves, 0);
+    assert_eq!(committed, 1);
     assert_eq!(
         found,
-        "WEFT0307 Freeze 1: the certificate also carries the name of the peer \"north.example\" \
+        "WEFT0307 Fail 1: the certificate also carries the name of the peer \"north.example\" \
          | east could take north.example's place; issue a certificate without that name\n\
-         WEFT0307 Freeze 1: the certificate also carries the name of the peer \"west\" \
+         WEFT0307 Fail 1: the certificate also carries the name of the peer \"west\" \
          | east could take west's place; issue a certificate without that name"
     );
-    let (leaves, found) = judged(&ca, true, &ca.pem);
-    assert_eq!(leaves, 0);
+    let (committed, found) = judged(&ca, true, &ca.pem);
+    assert_eq!(committed, 1);
     assert!(
         found.starts_with("WEFT0302 Freeze 1: the file holds CA certificates alone"),
         "{found}"
@@ -142,8 +144,8 @@ fn names() {
         ca.sign(&leaf(&["east"])),
         ca.sign(&leaf(&["other"]))
     );
-    let (leaves, found) = judged(&ca, true, &stray);
-    assert_eq!(leaves, 1);
+    let (committed, found) = judged(&ca, true, &stray);
+    assert_eq!(committed, 1);
     assert!(found.starts_with("WEFT0302 Warn "), "{found}");
 }
 
@@ -165,10 +167,9 @@ fn usage() {
     let with = |usages: &[ExtendedKeyUsagePurpose]| {
         ca.sign(&leaf(&["east"]).with(|wish| wish.usages = usages.to_vec()))
     };
-    let client =
-        "WEFT0308 Freeze 1: the certificate may not be used to dial (client authentication)";
+    let client = "WEFT0308 Fail 1: the certificate may not be used to dial (client authentication)";
     let server =
-        "WEFT0308 Freeze 1: the certificate may not be used to be dialled (server authentication)";
+        "WEFT0308 Fail 1: the certificate may not be used to be dialled (server authentication)";
     let both = format!("{client}\n{server}");
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
     for (usages, is_dialled, expected) in [
@@ -181,9 +182,9 @@ fn usage() {
         // TLS doesn't take "any" for either, so neither does the check.
         (&[Any], false, client),
     ] {
-        let (leaves, found) = judged(&ca, is_dialled, &with(usages));
+        let (committed, found) = judged(&ca, is_dialled, &with(usages));
         assert_eq!(found, expected, "{usages:?} {is_dialled}");
-        assert_eq!(leaves, usize::from(expected.is_empty()));
+        assert_eq!(committed, 1);
     }
     let no_signature =
         leaf(&["east"]).with(|wish| wish.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
@@ -193,12 +194,10 @@ fn usage() {
         "{found}"
     );
     let as_leaf = ca.sign(&authority("east").with(|wish| wish.names = vec!["east"]));
-    let (leaves, found) = judged(&ca, false, &as_leaf);
-    assert_eq!(leaves, 0);
+    let (committed, found) = judged(&ca, false, &as_leaf);
+    assert_eq!(committed, 1);
     assert!(
-        found.starts_with(
-            "WEFT0308 Freeze 1: the certificate carries the peer's name but is a CA's"
-        ),
+        found.starts_with("WEFT0308 Fail 1: the certificate carries the peer's name but is a CA's"),
         "{found}"
     );
 }
@@ -212,7 +211,7 @@ fn chains() {
     let between = ca.below(&authority("between"));
     let past = ca.below(&authority("past").with(|wish| wish.to = (2025, 1, 1)));
     let no_authority = ca.sign(&leaf(&["x"]).with(|wish| wish.common_name = "x"));
-    let unknown = "WEFT0303 Freeze 1: no CA of the fabric signed the certificate";
+    let unknown = "WEFT0303 Fail 1: no CA of the fabric signed the certificate";
     for (pem, expected) in [
         (foreign.sign(&east), unknown),
         // Whoever brings their own CA along doesn't make it trusted.
@@ -220,20 +219,20 @@ fn chains() {
         (between.sign(&east), unknown),
         (
             twin.sign(&east),
-            "WEFT0303 Freeze 1: the certificate names a CA of the fabric as its issuer",
+            "WEFT0303 Fail 1: the certificate names a CA of the fabric as its issuer",
         ),
         (
             format!("{}{}", past.sign(&east), past.pem),
-            "WEFT0303 Freeze 1: the certificate and the intermediates that signed it are never valid together",
+            "WEFT0303 Fail 1: the certificate and the intermediates that signed it are never valid together",
         ),
         (
             format!("{}{no_authority}", foreign.sign(&east)),
             "WEFT0302 Warn",
         ),
     ] {
-        let (leaves, found) = judged(&ca, true, &pem);
+        let (committed, found) = judged(&ca, true, &pem);
         assert!(found.starts_with(expected), "{found}");
-        assert_eq!(leaves, 0);
+        assert_eq!(committed, 1);
     }
 }
 
@@ -258,24 +257,24 @@ fn time() {
     let warned = "WEFT0305 Warn 1: the certificate expires in 28 days, on 2026-06-29T00:00:00Z";
     assert_eq!(judged(&ca, true, &ca.sign(&soon)), (1, warned.to_owned()));
     // A wrong chain shows also behind a wrong time.
-    let (leaves, found) = judged(&ca, true, &foreign.sign(&past));
-    assert_eq!(leaves, 0);
+    let (committed, found) = judged(&ca, true, &foreign.sign(&past));
+    assert_eq!(committed, 1);
     assert!(
         found.contains("WEFT0303") && found.contains("WEFT0304"),
         "{found}"
     );
-    // An intermediate that is over is reported itself, once for both leaves.
+    // An intermediate that is over is reported itself, once for both committed.
     let over = ca.below(&authority("over").with(|wish| wish.to = (2026, 5, 1)));
     let (one, two) = (over.sign(&leaf(&["east"])), over.sign(&leaf(&["east"])));
-    let (leaves, found) = judged(&ca, true, &format!("{}{one}{two}", over.pem));
-    assert_eq!((leaves, found.as_str()), (2, expired));
+    let (committed, found) = judged(&ca, true, &format!("{}{one}{two}", over.pem));
+    assert_eq!((committed, found.as_str()), (2, expired));
 }
 
 #[test]
 fn weak_keys() {
     let ca = authority("ca").self_signed();
-    let (leaves, found) = judged(&ca, true, include_str!("rsa-1024.pem"));
-    assert_eq!(leaves, 0);
-    let expected = "WEFT0309 Freeze 1: the certificate's key is RSA-1024 | use a key of P-256";
+    let (committed, found) = judged(&ca, true, include_str!("rsa-1024.pem"));
+    assert_eq!(committed, 1);
+    let expected = "WEFT0309 Fail 1: the certificate's key is RSA-1024 | use a key of P-256";
     assert!(found.starts_with(expected), "{found}");
 }
