@@ -23,6 +23,7 @@ pub use commit::{Commit, CommitId, NoCommitId};
 pub use credentials::{Credentials, Secret};
 pub use error::{Error, FetchError};
 pub use fetch::Fetched;
+pub(crate) use local::reference_files;
 pub use remote::{FetchLimits, NoReference, Reference, Remote, SshOptions};
 pub use repository::Repository;
 pub use tree::BlobCache;

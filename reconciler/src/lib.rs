@@ -9,3 +9,6 @@
 //! The gateway is not known here: it reads the snapshots that the store hands out.
 
 pub mod git;
+pub mod reconcile;
+pub mod status;
+pub mod store;

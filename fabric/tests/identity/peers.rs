@@ -9,9 +9,10 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 
 use super::issuer::{Authority, authority, leaf, now, told};
 
-/// Judges a file of the peer `east`: how many certificates are committed by it, and what is found.
+/// Judges a file of the peer `east`: how many leaves it gives, and what is found.
 ///
-/// However bad the file, some are: none at all would open the peer to any certificate of the CA.
+/// However bad, a leaf with the name is given: without any, the peer would be open to each certificate
+/// of the CA. A file without one is a Freeze.
 fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let peers: BTreeSet<PeerName> = ["east", "west", "north.example"]
         .map(|name| name.parse().unwrap())
@@ -28,8 +29,10 @@ fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let file = identity::read(pem.as_bytes());
     assert_eq!(told(&file.findings), "", "the file itself is sound");
     let east = "east".parse().unwrap();
-    let (committed, findings) = identity::check_peer(&east, is_dialled, &file, &surroundings);
-    (committed.len(), told(&findings))
+    let (leaves, mut findings) = identity::find_leaves(&east, &file, &peers);
+    let checked = identity::check_leaves(&east, is_dialled, &leaves, &file, &surroundings);
+    findings.extend(checked);
+    (leaves.len(), told(&findings))
 }
 
 #[test]
@@ -71,9 +74,9 @@ fn sound_files() {
                 .with(|wish| wish.algorithm = &rcgen::PKCS_ECDSA_P384_SHA384),
         ),
     ] {
-        let (committed, found) = judged(&ca, true, &pem);
+        let (leaves, found) = judged(&ca, true, &pem);
         assert_eq!(found, "");
-        assert!((1..=2).contains(&committed), "{committed}");
+        assert!((1..=2).contains(&leaves), "{leaves}");
     }
     let rsa = authority("rsa").with(|wish| wish.algorithm = &rcgen::PKCS_RSA_SHA256);
     let rsa = rsa.self_signed();
@@ -117,15 +120,15 @@ fn names() {
     ] {
         assert_eq!(
             judged(&ca, true, &ca.sign(&leaf(&names))),
-            (1, expected.to_owned())
+            (0, expected.to_owned())
         );
     }
-    let (committed, found) = judged(
+    let (leaves, found) = judged(
         &ca,
         true,
         &ca.sign(&leaf(&["east", "North.Example", "west"])),
     );
-    assert_eq!(committed, 1);
+    assert_eq!(leaves, 1);
     assert_eq!(
         found,
         "WEFT0307 Fail 1: the certificate also carries the name of the peer \"north.example\" \
@@ -133,8 +136,8 @@ fn names() {
          WEFT0307 Fail 1: the certificate also carries the name of the peer \"west\" \
          | east could take west's place; issue a certificate without that name"
     );
-    let (committed, found) = judged(&ca, true, &ca.pem);
-    assert_eq!(committed, 1);
+    let (leaves, found) = judged(&ca, true, &ca.pem);
+    assert_eq!(leaves, 0);
     assert!(
         found.starts_with("WEFT0302 Freeze 1: the file holds CA certificates alone"),
         "{found}"
@@ -144,8 +147,8 @@ fn names() {
         ca.sign(&leaf(&["east"])),
         ca.sign(&leaf(&["other"]))
     );
-    let (committed, found) = judged(&ca, true, &stray);
-    assert_eq!(committed, 1);
+    let (leaves, found) = judged(&ca, true, &stray);
+    assert_eq!(leaves, 1);
     assert!(found.starts_with("WEFT0302 Warn "), "{found}");
 }
 
@@ -182,9 +185,9 @@ fn usage() {
         // TLS doesn't take "any" for either, so neither does the check.
         (&[Any], false, client),
     ] {
-        let (committed, found) = judged(&ca, is_dialled, &with(usages));
+        let (leaves, found) = judged(&ca, is_dialled, &with(usages));
         assert_eq!(found, expected, "{usages:?} {is_dialled}");
-        assert_eq!(committed, 1);
+        assert_eq!(leaves, 1);
     }
     let no_signature =
         leaf(&["east"]).with(|wish| wish.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
@@ -194,10 +197,12 @@ fn usage() {
         "{found}"
     );
     let as_leaf = ca.sign(&authority("east").with(|wish| wish.names = vec!["east"]));
-    let (committed, found) = judged(&ca, false, &as_leaf);
-    assert_eq!(committed, 1);
+    let (leaves, found) = judged(&ca, false, &as_leaf);
+    assert_eq!(leaves, 0);
     assert!(
-        found.starts_with("WEFT0308 Fail 1: the certificate carries the peer's name but is a CA's"),
+        found.starts_with(
+            "WEFT0308 Freeze 1: the certificate carries the peer's name but is a CA's"
+        ),
         "{found}"
     );
 }
@@ -230,9 +235,9 @@ fn chains() {
             "WEFT0302 Warn",
         ),
     ] {
-        let (committed, found) = judged(&ca, true, &pem);
+        let (leaves, found) = judged(&ca, true, &pem);
         assert!(found.starts_with(expected), "{found}");
-        assert_eq!(committed, 1);
+        assert_eq!(leaves, 1);
     }
 }
 
@@ -257,24 +262,24 @@ fn time() {
     let warned = "WEFT0305 Warn 1: the certificate expires in 28 days, on 2026-06-29T00:00:00Z";
     assert_eq!(judged(&ca, true, &ca.sign(&soon)), (1, warned.to_owned()));
     // A wrong chain shows also behind a wrong time.
-    let (committed, found) = judged(&ca, true, &foreign.sign(&past));
-    assert_eq!(committed, 1);
+    let (leaves, found) = judged(&ca, true, &foreign.sign(&past));
+    assert_eq!(leaves, 1);
     assert!(
         found.contains("WEFT0303") && found.contains("WEFT0304"),
         "{found}"
     );
-    // An intermediate that is over is reported itself, once for both committed.
+    // An intermediate that is over is reported itself, once for both leaves.
     let over = ca.below(&authority("over").with(|wish| wish.to = (2026, 5, 1)));
     let (one, two) = (over.sign(&leaf(&["east"])), over.sign(&leaf(&["east"])));
-    let (committed, found) = judged(&ca, true, &format!("{}{one}{two}", over.pem));
-    assert_eq!((committed, found.as_str()), (2, expired));
+    let (leaves, found) = judged(&ca, true, &format!("{}{one}{two}", over.pem));
+    assert_eq!((leaves, found.as_str()), (2, expired));
 }
 
 #[test]
 fn weak_keys() {
     let ca = authority("ca").self_signed();
-    let (committed, found) = judged(&ca, true, include_str!("rsa-1024.pem"));
-    assert_eq!(committed, 1);
+    let (leaves, found) = judged(&ca, true, include_str!("rsa-1024.pem"));
+    assert_eq!(leaves, 1);
     let expected = "WEFT0309 Fail 1: the certificate's key is RSA-1024 | use a key of P-256";
     assert!(found.starts_with(expected), "{found}");
 }

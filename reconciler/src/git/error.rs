@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, CommitId, Reference};
+use super::CommitId;
 
 /// A Git operation failed: the world's fault or the repository's, never a matter of its YAML.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +27,10 @@ pub enum Error {
     /// A fetch failed.
     #[error("can't fetch {reference} of {address}")]
     Fetch {
-        /// Where the repository is.
-        address: Address,
+        /// Where the repository is, without what is secret.
+        address: String,
         /// What was to be fetched.
-        reference: Reference,
+        reference: String,
         /// Why.
         source: FetchError,
     },

@@ -120,7 +120,7 @@ fn choose(
     let find = |name: &str| heads.iter().find(|head| head.name() == name);
     for name in reference.candidates() {
         if let Some(head) = find(&name) {
-            let peeled = find(&format!("{name}^{{}}")).map_or(head.oid(), RemoteHead::oid);
+            let peeled = find(&format!("{name}^{{}}")).unwrap_or(head).oid();
             return Ok((name, head.oid(), peeled));
         }
     }

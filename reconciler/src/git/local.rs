@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, OdbLookupFlags, Oid};
 
@@ -40,6 +40,26 @@ pub(super) fn resolve(source: &git2::Repository, reference: &Reference) -> Resul
         }
     }
     Err(missing(source))
+}
+
+/// The files that change when a reference of the repository at a path moves.
+pub(crate) fn reference_files(path: &Path, reference: &Reference) -> Vec<PathBuf> {
+    super::transport::initialize();
+    let Ok(source) = open(path) else {
+        // It may come yet: the usual places then.
+        return [path.join("HEAD"), path.join(".git/HEAD")].into();
+    };
+    let (own, common) = (source.path(), source.commondir());
+    let mut files = vec![own.join("HEAD"), common.join("packed-refs")];
+    for name in reference.candidates() {
+        if let Ok(found) = source.find_reference(&name)
+            && let Ok(Some(target)) = found.symbolic_target()
+        {
+            files.push(common.join(target));
+        }
+        files.push(common.join(name));
+    }
+    files
 }
 
 fn missing(source: &git2::Repository) -> FetchError {

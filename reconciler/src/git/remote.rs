@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -92,6 +92,12 @@ impl Remote {
     pub fn with_ssh(mut self, ssh: SshOptions) -> Self {
         self.ssh = ssh;
         self
+    }
+
+    /// The file of the CA certificates, where it isn't the system's.
+    #[must_use]
+    pub fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
     }
 
     /// Where the repository is.

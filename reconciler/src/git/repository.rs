@@ -211,8 +211,8 @@ fn init(path: &Path) -> Result<git2::Repository, git2::Error> {
 
 fn fetch_error(remote: &Remote, source: FetchError) -> Error {
     Error::Fetch {
-        address: remote.address().clone(),
-        reference: remote.reference().clone(),
+        address: remote.address().to_string(),
+        reference: remote.reference().to_string(),
         source,
     }
 }
