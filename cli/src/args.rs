@@ -12,12 +12,13 @@ use crate::command;
 #[derive(Debug, Parser)]
 #[command(name = "weft", version, after_long_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Args {
-    /// When to use colours
+    /// When to use colours: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(
         long,
         global = true,
         value_enum,
         value_name = "WHEN",
+        hide_possible_values = true,
         default_value = "auto",
         help_heading = "Everywhere"
     )]

@@ -128,7 +128,9 @@ pub(crate) fn columns() -> usize {
 macro_rules! tell {
     ($($words:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(anstream::stderr(), $($words)*);
+        // In one piece, so that nothing comes between.
+        let line = format!($($words)*) + "\n";
+        let _ = anstream::stderr().write_all(line.as_bytes());
     }};
 }
 pub(crate) use tell;

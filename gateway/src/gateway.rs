@@ -4,14 +4,34 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fabric::name::ObjectName;
 use fabric::origin::Revision;
 use fabric::snapshot::Snapshot;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use crate::admin;
 use crate::config::{Config, StatusProvider};
+use crate::decision::End;
+use crate::heartbeat::Heartbeats;
+use crate::import::listener::Listeners;
+use crate::link;
+use crate::listen;
+use crate::metrics::SnapshotLabel;
+use crate::state::State;
+use crate::tls;
+use crate::tls::identity::Identities;
+use crate::world::World;
+
+/// How often certificates are looked at again, ours on disk and those of live connections: one that
+/// has expired meanwhile is noticed so late at most.
+const RECHECK: Duration = Duration::from_secs(60);
+
+/// What is cut in a drain may take so long to say so to the other side.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The snapshots that a gateway follows; none means that nothing is let through.
 pub type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -23,9 +43,19 @@ pub struct Gateway;
 /// A gateway that runs; dropped, it ends at once.
 #[derive(Debug)]
 pub struct Running {
-    listen: SocketAddr,
-    admin: SocketAddr,
+    state: Arc<State>,
     in_force: watch::Receiver<Option<Revision>>,
+    reload: mpsc::Sender<()>,
+    admin: Option<JoinHandle<()>>,
+}
+
+/// What follows the snapshots.
+struct Follower {
+    state: Arc<State>,
+    identities: Identities,
+    listeners: Listeners,
+    heartbeats: Heartbeats,
+    in_force: watch::Sender<Option<Revision>>,
 }
 
 /// How an import's listener does.
@@ -62,33 +92,94 @@ pub enum StartError {
 
 impl Gateway {
     /// Starts a gateway that follows the snapshots.
+    ///
+    /// It ends with [`Running::drain`], or at once when what is returned is dropped. When the
+    /// snapshots' sender goes away, the last snapshot stays in force.
     pub async fn start(
         config: Config,
         snapshots: Snapshots,
         status: Option<StatusProvider>,
     ) -> Result<Running, StartError> {
-        let _ = (config, snapshots, status);
-        Err(StartError::Identity { path: PathBuf::new(), reason: "not there yet".to_owned() })
+        let provider = tls::provider();
+        let mut identities = Identities::default();
+        let mut errors = identities.reload(&provider, &config.identities).await;
+        if identities.is_empty() {
+            return Err(errors.pop().unwrap_or_else(|| StartError::Identity {
+                path: PathBuf::new(),
+                reason: "no certificate is configured".to_owned(),
+            }));
+        }
+        let bind = |what, address| {
+            listen::bind(address).map_err(|source| StartError::Listen {
+                what,
+                address,
+                source,
+            })
+        };
+        let local = |listener: &tokio::net::TcpListener, address| {
+            listener.local_addr().unwrap_or(address)
+        };
+        let gateway = bind("other gateways", config.listen)?;
+        let admin = bind("the admin port", config.admin)?;
+        let listen_address = local(&gateway, config.listen);
+        let admin_address = local(&admin, config.admin);
+        let state = Arc::new(State::new(config, provider, listen_address, admin_address));
+        let admin = admin
+            .into_std()
+            .and_then(|listener| admin::start(Arc::clone(&state), listener, status))
+            .map_err(|source| StartError::Listen {
+                what: "the admin port",
+                address: admin_address,
+                source,
+            })?;
+        let (in_force, receiver) = watch::channel(None);
+        // One waiting reload reads everything that later ones would.
+        let (reload, reloads) = mpsc::channel(1);
+        let follower = Follower {
+            state: Arc::clone(&state),
+            identities,
+            listeners: Listeners::default(),
+            heartbeats: Heartbeats::default(),
+            in_force,
+        };
+        let draining = state.draining.clone();
+        let follow = Box::pin(follower.run(snapshots, reloads));
+        state.tasks.spawn(async move {
+            draining.run_until_cancelled(follow).await;
+        });
+        let draining = state.draining.clone();
+        let accept = Box::pin(listen::serve(Arc::clone(&state), gateway));
+        state.tasks.spawn(async move {
+            draining.run_until_cancelled(accept).await;
+        });
+        Ok(Running {
+            state,
+            in_force: receiver,
+            reload,
+            admin: Some(admin),
+        })
     }
 }
+
+// === impl Running ===
 
 impl Running {
     /// Where other gateways connect to.
     #[must_use]
-    pub const fn listen_addr(&self) -> SocketAddr {
-        self.listen
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.state.listen
     }
 
     /// Where the admin port is.
     #[must_use]
-    pub const fn admin_addr(&self) -> SocketAddr {
-        self.admin
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.state.admin
     }
 
     /// The imports' listeners.
     #[must_use]
     pub fn imports(&self) -> BTreeMap<ObjectName, ImportListener> {
-        BTreeMap::new()
+        self.state.listeners.lock().clone()
     }
 
     /// The revision in force: set once everything that it forbids is cut and its imports listen
@@ -98,11 +189,146 @@ impl Running {
         self.in_force.clone()
     }
 
+    /// Why the gateway isn't ready; nothing when it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        admin::not_ready(&self.state)
+    }
+
     /// Reads the certificates and keys anew; errors are logged, and the old ones stay.
-    pub fn reload(&self) {}
+    pub fn reload(&self) {
+        // Full means that one is waiting already.
+        let _ = self.reload.try_send(());
+    }
 
     /// Takes nothing new, waits for what runs, and cuts what still runs at the deadline.
-    pub async fn drain(self, deadline: Duration) {
-        let _ = deadline;
+    pub async fn drain(mut self, deadline: Duration) {
+        let state = Arc::clone(&self.state);
+        tracing::info!("the gateway drains");
+        state.draining.cancel();
+        for connection in state.pool.all() {
+            connection.retire("the gateway goes down");
+        }
+        state.serving.close();
+        if timeout(deadline, state.serving.wait()).await.is_err() {
+            let cut = state.live.cut_all(End::Draining);
+            tracing::warn!(connections = cut, "connections are cut at the end of the drain");
+            let _ = timeout(GOODBYE, state.serving.wait()).await;
+        }
+        for connection in state.pool.all() {
+            connection.finish();
+        }
+        state.tasks.close();
+        let _ = timeout(GOODBYE, state.tasks.wait()).await;
+        state.stop.cancel();
+        state.serving.wait().await;
+        state.tasks.wait().await;
+        if let Some(admin) = self.admin.take() {
+            let _ = tokio::task::spawn_blocking(move || admin.join()).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.state.draining.cancel();
+        self.state.stop.cancel();
+    }
+}
+
+// === impl Follower ===
+
+impl Follower {
+    async fn run(mut self, mut snapshots: Snapshots, mut reloads: mpsc::Receiver<()>) {
+        let mut recheck = interval(RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        recheck.reset();
+        let mut is_followed = true;
+        loop {
+            let snapshot = snapshots.borrow_and_update().clone();
+            self.apply(snapshot).await;
+            tokio::select! {
+                changed = snapshots.changed(), if is_followed => is_followed = changed.is_ok(),
+                Some(()) = reloads.recv() => {}
+                _ = recheck.tick() => {}
+            }
+        }
+    }
+
+    /// Puts a snapshot in force, and the certificate that goes with it.
+    async fn apply(&mut self, snapshot: Option<Arc<Snapshot>>) {
+        let state = &self.state;
+        let files = &state.config.identities;
+        for error in self.identities.reload(&state.provider, files).await {
+            tracing::warn!(%error, "a certificate can't be read; the one before stays");
+        }
+        let world = snapshot.and_then(|snapshot| self.world(snapshot));
+        let old = state.world();
+        let is_same = match (&old, &world) {
+            (Some(old), Some(new)) => {
+                Arc::ptr_eq(&old.snapshot, &new.snapshot)
+                    && old.identity.fingerprint() == new.identity.fingerprint()
+            }
+            (None, None) => true,
+            _ => false,
+        };
+        if is_same {
+            // Time has passed: certificates may have expired.
+            link::judge(state, old.as_deref());
+            return;
+        }
+        state.swap(world.clone());
+        // First what takes access away.
+        let gone = link::judge(state, world.as_deref());
+        let cut = match &world {
+            Some(world) => state.live.judge(world),
+            None => state.live.cut_all(End::NoLongerAllowed),
+        };
+        let snapshot = world.as_ref().map(|world| &*world.snapshot);
+        self.listeners.follow(state, snapshot).await;
+        self.heartbeats.follow(state, snapshot);
+        if let Some(world) = &world {
+            link::retire_others(state, world);
+        }
+        state.metrics.snapshots.inc();
+        state.metrics.snapshot.clear();
+        let revision = snapshot.map(|snapshot| snapshot.revision.clone());
+        if let Some(snapshot) = snapshot {
+            let label = SnapshotLabel {
+                fabric: snapshot.fabric.clone(),
+                revision: snapshot.revision.to_string(),
+            };
+            state.metrics.snapshot.get_or_create(&label).set(1);
+        }
+        tracing::info!(
+            revision = revision.as_ref().map(Revision::as_str),
+            connections.cut = cut,
+            gateways.cut = gone,
+            "a snapshot is in force",
+        );
+        self.in_force.send_replace(revision);
+    }
+
+    fn world(&self, snapshot: Arc<Snapshot>) -> Option<Arc<World>> {
+        let now = link::now_seconds();
+        let identity = self.identities.choose(&snapshot, now)?;
+        if !self.identities.is_committed(&snapshot, identity) {
+            tracing::warn!(
+                fingerprint = %identity.fingerprint(),
+                "the certificate isn't among the committed ones; peers will refuse it",
+            );
+        }
+        self.state
+            .metrics
+            .certificate_not_after
+            .set(identity.not_after());
+        let world = World::new(&self.state.provider, snapshot, identity.clone());
+        match world {
+            Ok(world) => Some(Arc::new(world)),
+            Err(error) => {
+                tracing::error!(%error, "tls can't be set up; nothing is let through");
+                None
+            }
+        }
     }
 }

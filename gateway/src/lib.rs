@@ -8,9 +8,26 @@
 //! Everything goes by one immutable [`Snapshot`](fabric::snapshot::Snapshot), which is swapped
 //! whole; without one, nothing is let through. A changed snapshot judges live connections anew.
 
+mod admin;
 pub mod config;
+mod copy;
+pub mod decision;
+mod dial;
+mod export;
 pub mod gateway;
+mod heartbeat;
+mod import;
+mod limits;
+mod link;
+mod listen;
+mod live;
+mod metrics;
+mod pool;
+mod reach;
+mod state;
+mod tls;
 pub mod tunnel;
+mod world;
 
 pub use config::{Config, IdentityFiles, StatusProvider, Timeouts};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};

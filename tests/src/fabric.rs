@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::certificates::Authority;
+use crate::git_server::GitServer;
 use crate::peer::Peer;
 use crate::repository::FabricRepository;
 use crate::yaml;
@@ -76,6 +77,15 @@ impl TwoPeers {
             east,
             west,
         }
+    }
+
+    /// Lets both peers fetch over http, so that they learn of a commit only when they are told:
+    /// a repository on their own machine they watch.
+    pub fn serve(&mut self) -> GitServer {
+        let server = GitServer::start(&self.repository.bare());
+        self.east.set_repository(&server.url());
+        self.west.set_repository(&server.url());
+        server
     }
 
     /// Starts both peers and waits until they are ready.

@@ -155,8 +155,7 @@ fn policy(index: usize, peer: usize, peers: usize) -> String {
     } else {
         let other = neighbour(peer, index + 30, peers);
         let from = format!(
-            "\
-      matchExpressions:
+            "      matchExpressions:
       - key: peer.clusterlink.net/name
         operator: In
         values: [{other}]

@@ -156,6 +156,17 @@ impl Peer {
         revision.ok_or_else(|| format!("no revision in {snapshot}"))
     }
 
+    /// Waits until a commit was looked into, whether it could be brought into force or not; returns
+    /// what the reconciler says of it.
+    pub fn wait_for_attempt(&self, commit: &str) -> Value {
+        wait_for(&format!("{} has looked into {commit}", self.name), || {
+            let mut snapshot = self.snapshot()?;
+            let status = snapshot["status"].take();
+            let attempted = status["attempted"] == commit;
+            holds(attempted, || status.to_string()).map(|()| status)
+        })
+    }
+
     /// What the admin server answers to a path.
     pub fn admin(&self, path: &str) -> Answer {
         self.try_admin(path)

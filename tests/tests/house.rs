@@ -16,6 +16,9 @@ use serde_json::Value;
 /// More than this is two nouns in one file.
 const LINES: usize = 800;
 
+/// The manifest of the fuzz targets.
+const FUZZ: &str = "fabric/fuzz/Cargo.toml";
+
 #[test]
 fn no_source_file_is_too_long() {
     let mut long = Vec::new();
@@ -31,7 +34,8 @@ fn no_source_file_is_too_long() {
 #[test]
 fn every_source_file_is_compiled() {
     let mut reached = BTreeSet::new();
-    for package in packages() {
+    // The fuzz targets are a workspace of their own, for another toolchain.
+    for package in packages().into_iter().chain(packages_of(FUZZ)) {
         for target in package["targets"].as_array().unwrap() {
             let file = PathBuf::from(target["src_path"].as_str().unwrap());
             let directory = file.parent().unwrap().to_path_buf();
@@ -157,6 +161,37 @@ fn every_crate_takes_the_lints_of_the_workspace() {
     }
 }
 
+#[test]
+fn workflows_are_pinned_and_bounded() {
+    let folders = [
+        ".github/workflows",
+        "fabric-repo-template/.github/workflows",
+    ];
+    let workflows: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).into_iter().flatten())
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(!workflows.is_empty());
+    for path in workflows {
+        let text = read(&path);
+        let shown = path.display();
+        for line in text.lines().filter(|line| line.contains("uses:")) {
+            let revision = line.split_once('@').map_or("", |(_, revision)| revision);
+            let (revision, version) = revision.split_once(" # v").unwrap_or_default();
+            let is_commit = revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit());
+            assert!(is_commit && !version.is_empty(), "{shown}: {line}");
+        }
+        let count = |what: &str| {
+            text.lines()
+                .filter(|line| line.trim().starts_with(what))
+                .count()
+        };
+        assert_eq!(count("runs-on:"), count("timeout-minutes:"), "{shown}");
+        assert!(text.contains("\npermissions: {}\n"), "{shown}");
+    }
+}
+
 struct Dependency {
     name: String,
     rename: Option<String>,
@@ -200,14 +235,15 @@ fn cargo(arguments: &[&str]) -> String {
 }
 
 fn packages() -> Vec<Value> {
-    let text = cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-        "--locked",
-        "--offline",
-    ]);
+    packages_of("Cargo.toml")
+}
+
+/// The packages of the workspace of a manifest.
+fn packages_of(manifest: &str) -> Vec<Value> {
+    let arguments = "metadata --no-deps --offline --format-version 1 --manifest-path";
+    let mut arguments: Vec<_> = arguments.split(' ').collect();
+    arguments.push(manifest);
+    let text = cargo(&arguments);
     let metadata: Value = serde_json::from_str(&text).unwrap();
     metadata["packages"].as_array().unwrap().clone()
 }

@@ -6,25 +6,27 @@ use weft_tests::certificates::{Authority, Identity, Request};
 use weft_tests::fabric::TwoPeers;
 use weft_tests::impostor;
 use weft_tests::network::exchange;
+use weft_tests::peer::Peer;
 use weft_tests::services::Service;
+use weft_tests::wait::{holds, wait_for};
 
 #[test]
 fn a_client_of_another_fabric() {
     refuses_client(
         |_| Some(Authority::new("fabric").peer("east")),
-        &["UnknownIssuer"],
+        "unknown_authority",
     );
 }
 
 #[test]
 fn a_client_that_is_no_peer() {
-    refuses_client(|fabric| Some(fabric.peer("stranger")), &["stranger"]);
+    refuses_client(|fabric| Some(fabric.peer("stranger")), "unknown_peer");
 }
 
 #[test]
 fn a_client_with_an_expired_certificate() {
     let expired = |fabric: &Authority| Some(fabric.issue(&Request::new("east").expired()));
-    refuses_client(expired, &["xpired"]);
+    refuses_client(expired, "expired");
 }
 
 #[test]
@@ -36,12 +38,12 @@ fn a_client_with_a_certificate_that_isnt_committed() {
     let uncommitted = fabric.authority.peer("east");
     let refusal = impostor::dial(fabric.west.gateway(), "west", Some(&uncommitted));
     refusal.unwrap_err();
-    tells(&fabric.west, &["committed"]);
+    tells(&fabric.west, "accept", "uncommitted");
 }
 
 #[test]
 fn a_client_without_a_certificate() {
-    refuses_client(|_| None, &["ertificate"]);
+    refuses_client(|_| None, "no_certificate");
 }
 
 #[test]
@@ -58,24 +60,24 @@ fn the_right_client_is_taken() {
 fn a_server_of_another_fabric() {
     refuses_server(
         |_| Authority::new("fabric").peer("west"),
-        &["UnknownIssuer"],
+        "unknown_authority",
     );
 }
 
 #[test]
 fn a_server_with_the_name_of_another_peer() {
     // It is a peer, but not the one that was dialled.
-    refuses_server(|fabric| fabric.peer("east"), &["west"]);
+    refuses_server(|fabric| fabric.peer("east"), "wrong_name");
 }
 
 #[test]
 fn a_server_with_an_expired_certificate() {
     let expired = |fabric: &Authority| fabric.issue(&Request::new("west").expired());
-    refuses_server(expired, &["xpired"]);
+    refuses_server(expired, "expired");
 }
 
 /// Dials west with an identity, and checks that it is refused and that west tells why.
-fn refuses_client(identity: impl Fn(&Authority) -> Option<Identity>, told: &[&str]) {
+fn refuses_client(identity: impl Fn(&Authority) -> Option<Identity>, reason: &str) {
     let service = Service::echo();
     let mut fabric = TwoPeers::without_certificates(service.address());
     fabric.west.start();
@@ -83,11 +85,11 @@ fn refuses_client(identity: impl Fn(&Authority) -> Option<Identity>, told: &[&st
     let identity = identity(&fabric.authority);
     let refusal = impostor::dial(fabric.west.gateway(), "west", identity.as_ref());
     refusal.unwrap_err();
-    tells(&fabric.west, told);
+    tells(&fabric.west, "accept", reason);
 }
 
 /// Stands in west's place with an identity, and checks that east refuses it and tells why.
-fn refuses_server(identity: impl Fn(&Authority) -> Identity, told: &[&str]) {
+fn refuses_server(identity: impl Fn(&Authority) -> Identity, reason: &str) {
     let service = Service::echo();
     let mut fabric = TwoPeers::without_certificates(service.address());
     let identity = identity(&fabric.authority);
@@ -96,12 +98,15 @@ fn refuses_server(identity: impl Fn(&Authority) -> Identity, told: &[&str]) {
     fabric.east.wait_until_ready();
     let answer = exchange(fabric.import(), b"word");
     assert!(!answer.is_ok_and(|answer| answer == b"word"));
-    tells(&fabric.east, told);
+    tells(&fabric.east, "dial", reason);
     assert_eq!(service.accepted(), 0);
 }
 
-fn tells(peer: &weft_tests::peer::Peer, told: &[&str]) {
-    peer.process().wait_for_line(&format!("{told:?}"), |line| {
-        told.iter().all(|part| line.contains(part))
+/// Waits until a peer has counted a handshake with this result.
+fn tells(peer: &Peer, role: &str, reason: &str) {
+    let (role, result) = (format!("role=\"{role}\""), format!("result=\"{reason}\""));
+    wait_for(&format!("{} counts {reason}", peer.name()), || {
+        let count = peer.metric("weft_handshakes_total", &[&role, &result]);
+        holds(count >= 1.0, || peer.admin("/metrics").body)
     });
 }

@@ -13,9 +13,7 @@ use weft_tests::yaml;
 fn a_peer_starts_from_its_state_with_git_gone() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
-    let mut server = GitServer::start(&fabric.repository.bare());
-    fabric.east.set_repository(&server.url());
-    fabric.west.set_repository(&server.url());
+    let mut server = fabric.serve();
     fabric.start();
     let good = fabric.repository.head();
     assert!(is_allowed(fabric.import()));

@@ -9,6 +9,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use serde_json::Value;
 use weft_tests::fabric::{IMPORT_PORT, NAMESPACE, TwoPeers};
 use weft_tests::network::{connect, exchange};
 use weft_tests::services::Service;
@@ -45,6 +46,7 @@ fn a_commit_denies_and_its_revert_allows_again() {
 fn the_importers_side_denies_by_itself() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
@@ -82,12 +84,12 @@ fn a_mistake_freezes_its_unit_alone() {
         assert_eq!(snapshot["units"]["west"], good.as_str(), "{snapshot}");
         assert_eq!(snapshot["units"]["east"], head.as_str(), "{snapshot}");
         // Whoever runs the peer is told what is wrong, and where.
-        peer.process()
-            .wait_for_line("which field is unknown", |line| {
-                ["WEFT0104", "peers/west/export.yaml", "prot"]
-                    .iter()
-                    .all(|part| line.contains(part))
-            });
+        let status = peer.wait_for_attempt(&head);
+        assert!(
+            diagnoses(&status, "WEFT0104", "peers/west/export.yaml"),
+            "{status}"
+        );
+        assert_eq!(status["units"]["west"]["isFrozen"], true, "{status}");
     }
     live.check();
     assert!(is_allowed(fabric.import()));
@@ -115,14 +117,11 @@ fn a_mistake_in_a_shared_file_freezes_the_fabric() {
         .write("fabric.yaml", "kind: Fabric\nkind: Fabric\n");
     let deny = yaml::policy(NAMESPACE, "deny", "deny");
     fabric.repository.write("peers/west/deny.yaml", deny);
-    fabric.repository.commit("Break the Fabric");
+    let broken = fabric.repository.commit("Break the Fabric");
     fabric.west.reconcile();
-    fabric
-        .west
-        .process()
-        .wait_for_line("what is wrong", |line| {
-            line.contains("WEFT0008") && line.contains("fabric.yaml")
-        });
+    let status = fabric.west.wait_for_attempt(&broken);
+    assert!(diagnoses(&status, "WEFT0008", "fabric.yaml"), "{status}");
+    assert_eq!(status["isHeld"], true, "{status}");
     assert!(is_allowed(fabric.import()));
     assert_eq!(fabric.west.revision().unwrap(), good);
 }
@@ -131,6 +130,7 @@ fn a_mistake_in_a_shared_file_freezes_the_fabric() {
 fn a_removed_peer_is_cut_at_once() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
@@ -146,6 +146,7 @@ fn a_removed_peer_is_cut_at_once() {
 fn a_revoked_certificate_is_cut_at_once() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
+    let _server = fabric.serve();
     fabric.start();
     let mut live = Live::open(fabric.import());
 
@@ -206,6 +207,16 @@ impl Live {
             other => panic!("the connection isn't cut: {other:?}"),
         }
     }
+}
+
+/// Whether a code is told of a file.
+fn diagnoses(status: &Value, code: &str, path: &str) -> bool {
+    let diagnostics = status["diagnostics"].as_array();
+    diagnostics.is_some_and(|diagnostics| {
+        diagnostics
+            .iter()
+            .any(|diagnostic| diagnostic["code"] == code && diagnostic["labels"][0]["path"] == path)
+    })
 }
 
 /// Whether a word comes back through a new connection.

@@ -16,6 +16,15 @@ use crate::failure::Hint as _;
 /// Private keys are born where they are used and are written with the mode 0600. Nothing is ever
 /// overwritten.
 #[derive(Debug, clap::Subcommand)]
+#[command(after_long_help = "\
+Examples:
+  In a fabric repository:
+    weft create fabric
+    weft create peer-cert --name east
+
+  Elsewhere, as ClusterLink does it:
+    weft create fabric --name acme
+    weft create peer-cert --name east --fabric acme")]
 pub(crate) enum Create {
     Fabric(authority::CreateFabric),
     PeerCert(peer_certificate::CreatePeerCert),

@@ -18,7 +18,7 @@ use fabric::snapshot::Snapshot;
 use crate::exit;
 use crate::failure::Hint as _;
 use crate::output::{Format, OutputArgs, tell};
-use crate::render::json;
+use crate::render::{count, json};
 use crate::source::ReadArgs;
 
 /// Would a connection be let through, and by which rule of which file?
@@ -104,8 +104,12 @@ impl Explain {
         let errors = build.diagnostics.iter();
         let errors = errors.filter(|d| d.effect >= Effect::Fail).count();
         let Some(fabric) = &build.fabric else {
-            let failed: anyhow::Result<u8> =
-                (|| bail!("the fabric can't be understood ({errors} errors)"))();
+            let failed: anyhow::Result<u8> = (|| {
+                bail!(
+                    "the fabric can't be understood ({})",
+                    count(errors, "error")
+                )
+            })();
             return failed.hint(|| "`weft validate` tells what is wrong".to_owned());
         };
         if errors > 0 {

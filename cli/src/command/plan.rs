@@ -10,12 +10,13 @@ use fabric::name::PeerName;
 use fabric::origin::Origin;
 use fabric::plan::{Difference, FieldChange, Plan as PeerPlan, diff};
 use fabric::tree::Tree;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::exit;
 use crate::failure::Hint as _;
 use crate::output::{Format, OutputArgs, tell};
-use crate::render::{escape, json};
+use crate::render::{count, escape, json};
 use crate::source::{ReadArgs, Source};
 
 /// Show what a change would do, peer by peer
@@ -82,6 +83,24 @@ struct State {
     build: Build,
 }
 
+/// What changes in one peer.
+#[derive(Serialize)]
+struct PeerChange {
+    #[serde(flatten)]
+    difference: Difference,
+    /// Whether the peer itself comes or goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<Presence>,
+}
+
+/// Whether a peer comes or goes.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Presence {
+    Added,
+    Removed,
+}
+
 impl Plan {
     /// Shows the plan.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
@@ -92,17 +111,17 @@ impl Plan {
         let build = source.build_after(&tree, &last_good(base.as_ref()));
         let head = State { tree, build };
 
-        let differences = self.differences(base.as_ref(), &head)?;
+        let changes = self.changes(base.as_ref(), &head)?;
         let old = base.as_ref().map(|base| base.tree.revision().as_str());
         self.output.write(|format, out| match format {
-            Format::Text => write_text(&differences, out),
+            Format::Text => write_text(&changes, out),
             Format::Json => {
                 let value = json!({
                     "base": old,
                     "head": head.tree.revision(),
                     "frozenPeers": head.build.frozen,
                     "fabricFrozen": head.build.is_held,
-                    "peers": differences,
+                    "peers": changes,
                 });
                 json::write_versioned(value, out)
             }
@@ -111,8 +130,8 @@ impl Plan {
             tell_errors(&head.build);
             return Ok(exit::FINDINGS);
         }
-        let changes = differences.iter().any(|difference| !difference.is_empty());
-        Ok(match self.exit_code && changes {
+        let is_changed = changes.iter().any(PeerChange::is_some);
+        Ok(match self.exit_code && is_changed {
             true => exit::CHANGES,
             false => exit::DONE,
         })
@@ -135,7 +154,7 @@ impl Plan {
     }
 
     /// The difference of each peer that is asked for, in the order of their names.
-    fn differences(&self, base: Option<&State>, head: &State) -> anyhow::Result<Vec<Difference>> {
+    fn changes(&self, base: Option<&State>, head: &State) -> anyhow::Result<Vec<PeerChange>> {
         let old = base.and_then(|base| base.build.fabric.as_ref());
         let new = head.build.fabric.as_ref();
         let names: BTreeSet<&PeerName> = [old, new]
@@ -153,10 +172,26 @@ impl Plan {
         let plan = |fabric: Option<&Fabric>, name: &PeerName| {
             fabric.and_then(|fabric| PeerPlan::of(fabric, name))
         };
-        Ok(wanted
-            .into_iter()
-            .map(|name| diff(name, plan(old, name).as_ref(), plan(new, name).as_ref()))
-            .collect())
+        let change = |name| {
+            let (before, after) = (plan(old, name), plan(new, name));
+            PeerChange {
+                presence: match (&before, &after) {
+                    (None, Some(_)) => Some(Presence::Added),
+                    (Some(_), None) => Some(Presence::Removed),
+                    _ => None,
+                },
+                difference: diff(name, before.as_ref(), after.as_ref()),
+            }
+        };
+        Ok(wanted.into_iter().map(change).collect())
+    }
+}
+
+// === impl PeerChange ===
+
+impl PeerChange {
+    fn is_some(&self) -> bool {
+        self.presence.is_some() || !self.difference.is_empty()
     }
 }
 
@@ -187,50 +222,52 @@ fn unknown_peer<T>(text: &str, names: &BTreeSet<&PeerName>) -> anyhow::Result<T>
 fn tell_errors(build: &Build) {
     let errors = build.diagnostics.iter();
     let errors = errors.filter(|d| d.effect >= Effect::Fail).count();
-    let what = match errors {
-        1 => "there is an error".to_owned(),
-        _ => format!("there are {errors} errors"),
-    };
     let effect = match (build.is_held, build.frozen.len()) {
         (true, _) => "; the whole fabric stays as it is".to_owned(),
         (false, 0) => String::new(),
         (false, _) => {
             let units: Vec<_> = build.frozen.iter().map(|unit| escape::text(unit)).collect();
-            format!("; what stays as it is: {}", units.join(", "))
+            format!("; {} stays as it is", units.join(", "))
         }
     };
-    tell!("{what} in the newer state{effect} (`weft validate` tells more)");
+    tell!(
+        "the newer state has {}{effect} (`weft validate` tells more)",
+        count(errors, "error")
+    );
 }
 
-fn write_text(differences: &[Difference], out: &mut dyn Write) -> io::Result<()> {
+fn write_text(changes: &[PeerChange], out: &mut dyn Write) -> io::Result<()> {
     let bold = Style::new().bold();
-    let mut total = [0; 3];
-    for difference in differences
-        .iter()
-        .filter(|difference| !difference.is_empty())
-    {
-        writeln!(out, "{bold}{}{bold:#}", difference.peer)?;
-        write_difference(difference, out)?;
+    let some: Vec<_> = changes.iter().filter(|change| change.is_some()).collect();
+    for change in &some {
+        let presence = match change.presence {
+            Some(Presence::Added) => " (new peer)",
+            Some(Presence::Removed) => " (removed peer)",
+            None => "",
+        };
+        writeln!(out, "{bold}{}{bold:#}{presence}", change.difference.peer)?;
+        write_difference(change, out)?;
         writeln!(out)?;
-        total[0] += difference.added.len();
-        total[1] += difference.changed.len();
-        total[2] += difference.removed.len();
     }
-    let changed = differences.iter().filter(|d| !d.is_empty()).count();
-    match changed {
-        0 => writeln!(out, "nothing changes"),
-        _ => writeln!(
-            out,
-            "{changed} of {} peers change: {} added, {} changed, {} removed",
-            differences.len(),
-            total[0],
-            total[1],
-            total[2]
-        ),
+    if some.is_empty() {
+        return writeln!(out, "nothing changes");
     }
+    let sum = |size: fn(&Difference) -> usize| -> usize {
+        some.iter().map(|change| size(&change.difference)).sum()
+    };
+    writeln!(
+        out,
+        "{} of {}: {} added, {} changed, {} removed",
+        some.len(),
+        count(changes.len(), "peer"),
+        sum(|difference| difference.added.len()),
+        sum(|difference| difference.changed.len()),
+        sum(|difference| difference.removed.len()),
+    )
 }
 
-fn write_difference(difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
+fn write_difference(change: &PeerChange, out: &mut dyn Write) -> io::Result<()> {
+    let difference = &change.difference;
     for added in &difference.added {
         write_head('+', &added.key.to_string(), Some(&added.origin), out)?;
     }
@@ -241,7 +278,8 @@ fn write_difference(difference: &Difference, out: &mut dyn Write) -> io::Result<
     for removed in &difference.removed {
         write_head('-', &removed.key.to_string(), Some(&removed.origin), out)?;
     }
-    if !difference.state.is_empty() {
+    // Of a peer that comes or goes it would be everything.
+    if !difference.state.is_empty() && change.presence.is_none() {
         write_head('~', "beside the objects", None, out)?;
         write_fields(&difference.state, out)?;
     }

@@ -8,7 +8,7 @@ use fabric::tree::Tree;
 use crate::exit;
 use crate::output::{Format, OutputArgs, columns};
 use crate::render::text::Frames;
-use crate::render::{escape, json};
+use crate::render::{count, escape, json};
 use crate::source::{Counts, ReadArgs};
 
 /// Check a fabric repository
@@ -94,16 +94,16 @@ fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Res
             0 => "ok",
             _ => "failed",
         },
-        number(counts.peers, "peer"),
-        number(counts.files, "file"),
+        count(counts.peers, "peer"),
+        count(counts.files, "file"),
     )?;
-    for (count, word) in [
+    for (number, word) in [
         (counts.errors, "error"),
         (counts.warnings, "warning"),
         (counts.notes, "note"),
     ] {
-        if count > 0 {
-            write!(out, ", {}", number(count, word))?;
+        if number > 0 {
+            write!(out, ", {}", count(number, word))?;
         }
     }
     if build.is_held {
@@ -113,11 +113,4 @@ fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Res
         write!(out, "; frozen: {}", frozen.join(", "))?;
     }
     writeln!(out)
-}
-
-fn number(count: usize, word: &str) -> String {
-    match count {
-        1 => format!("1 {word}"),
-        _ => format!("{count} {word}s"),
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use fabric::diagnostic::{Diagnostic, Effect, Label};
 use fabric::tree::{Scope, Tree, locate};
 
@@ -41,50 +41,79 @@ impl<'a> Frames<'a> {
     /// Writes one diagnostic and an empty line.
     pub(crate) fn write(&self, diagnostic: &Diagnostic, out: &mut dyn Write) -> io::Result<()> {
         let message = escape::text(&diagnostic.message);
+        let mut places = Vec::new();
         let mut group = level(diagnostic.effect)
             .primary_title(message)
             .id(diagnostic.code.as_str())
-            .elements(self.places(diagnostic));
+            .elements(self.elements(diagnostic, &mut places));
         if let Some(help) = &diagnostic.help {
             group = group.element(Level::HELP.message(escape::text(help)));
         }
         if let Some(words) = freezes(diagnostic) {
             group = group.element(Level::NOTE.message(words));
         }
-        writeln!(out, "{}", self.renderer.render(&[group]))?;
-        writeln!(out)
+        write_placed(&self.renderer.render(&[group]), &places, out)?;
+        write!(out, "\n\n")
     }
 
     /// The places of a diagnostic, the offending one first.
-    fn places(&self, diagnostic: &Diagnostic) -> Vec<annotate_snippets::Element<'static>> {
+    ///
+    /// In the place of each stands a marker, and in `places` what it stands for: the renderer
+    /// would tell the column in the text as it is shown.
+    fn elements(&self, diagnostic: &Diagnostic, places: &mut Vec<String>) -> Vec<Element<'static>> {
         let mut elements = Vec::new();
         let mut rest = diagnostic.labels.as_slice();
-        let mut is_first = true;
         while let Some((first, _)) = rest.split_first() {
             let (here, after) = rest.split_at(together(rest));
             rest = after;
-            let path = escape::text(&first.path).into_owned();
-            let mut origin = Origin::path(path);
-            if first.span.line > 0 {
-                origin = origin
-                    .line(first.span.line as usize)
-                    .char_column(first.span.column as usize);
-            }
-            elements.push(origin.into());
+            let is_first = places.is_empty();
+            let marker = format!("{MARKER}{}", places.len());
+            places.push(place(first));
             let blob = self.tree.file(&first.path);
             match blob.filter(|_| diagnostic.shows_source && first.span.line > 0) {
                 Some(blob) => {
-                    elements.push(snippet(blob.bytes(), here, is_first, self.width).into());
+                    let snippet = snippet(blob.bytes(), here, is_first, self.width);
+                    elements.push(snippet.path(marker).into());
                 }
-                None => elements.extend(here.iter().filter(|l| !l.text.is_empty()).map(|label| {
-                    Level::NOTE
-                        .message(escape::text(&label.text).into_owned())
-                        .into()
-                })),
+                None => {
+                    elements.push(Origin::path(marker).into());
+                    let texts = here.iter().filter(|label| !label.text.is_empty());
+                    elements.extend(texts.map(|label| {
+                        let text = escape::text(&label.text).into_owned();
+                        Element::from(Level::NOTE.message(text))
+                    }));
+                }
             }
-            is_first = false;
         }
         elements
+    }
+}
+
+/// Begins the marker of a place. All text of others is escaped, so it stands nowhere else.
+const MARKER: char = '\u{2}';
+
+/// Writes the rendered text with the places in the place of their markers.
+fn write_placed(text: &str, places: &[String], out: &mut dyn Write) -> io::Result<()> {
+    let mut parts = text.split(MARKER);
+    out.write_all(parts.next().unwrap_or_default().as_bytes())?;
+    for part in parts {
+        // The marker's number, and the line and column as the renderer has them.
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ':');
+        let number = part.split(|c: char| !c.is_ascii_digit()).next();
+        let number = number.and_then(|digits| digits.parse::<usize>().ok());
+        let place = number.and_then(|number| places.get(number));
+        out.write_all(place.map_or("", String::as_str).as_bytes())?;
+        out.write_all(rest.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// A place as editors and terminals understand it: `path:line:column`.
+fn place(label: &Label) -> String {
+    let path = escape::text(&label.path);
+    match label.span.line {
+        0 => path.into_owned(),
+        line => format!("{path}:{line}:{}", label.span.column),
     }
 }
 
@@ -114,7 +143,7 @@ fn snippet(
     labels: &[Label],
     is_first: bool,
     width: usize,
-) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
+) -> Snippet<'static, Annotation<'static>> {
     let spans: Vec<_> = labels.iter().map(|label| label.span).collect();
     let window = Window::of(bytes, &spans, width);
     let annotations = labels.iter().zip(window.marks).enumerate();
@@ -222,7 +251,7 @@ spec:
         )
         .with_text("not a field of an Export's spec")
         .with_help("did you mean `port`?");
-        insta::assert_snapshot!(shown(&[(&path, EXPORT)], &diagnostic, 80), @"");
+        insta::assert_snapshot!(shown(&[(&path, EXPORT)], &diagnostic, 80));
     }
 
     #[test]
@@ -239,7 +268,7 @@ spec:
         .with_related(&path, span(EXPORT, "portt"), "with this")
         .with_related(&other, span(EXPORT, "name"), "and here first");
         let files = [(&*path, EXPORT), (&*other, EXPORT)];
-        insta::assert_snapshot!(shown(&files, &diagnostic, 80), @"");
+        insta::assert_snapshot!(shown(&files, &diagnostic, 80));
     }
 
     #[test]
@@ -247,7 +276,7 @@ spec:
         let path = "fabric.yaml".into();
         let diagnostic = Diagnostic::new(Code::NoFabric, &path, Span::FILE, "there is no Fabric")
             .with_text("expected here");
-        insta::assert_snapshot!(shown(&[], &diagnostic, 80), @"");
+        insta::assert_snapshot!(shown(&[], &diagnostic, 80));
     }
 
     #[test]
@@ -266,7 +295,7 @@ spec:
             !shown.contains("c2VjcmV0") && !shown.contains("BEGIN"),
             "{shown}"
         );
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown);
     }
 
     #[test]
@@ -282,6 +311,6 @@ spec:
         .with_help("line one\nerror: forged");
         let shown = shown(&[(&path, &text)], &diagnostic, 60);
         assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'));
-        insta::assert_snapshot!(shown, @"");
+        insta::assert_snapshot!(shown);
     }
 }

@@ -113,9 +113,9 @@ impl Authority {
     }
 
     /// A CA below this one.
-    pub(crate) fn below(&self, wish: &Wish) -> Authority {
+    pub(crate) fn below(&self, wish: &Wish) -> Self {
         let (params, key) = (wish.params(), wish.key());
-        Authority {
+        Self {
             pem: params.signed_by(&key, &self.issuer).unwrap().pem(),
             issuer: Issuer::new(params, key),
         }

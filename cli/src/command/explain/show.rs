@@ -2,6 +2,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use fabric::api::Action;
+use fabric::origin::{Origin, Revision};
 use fabric::policy::{Considered, Outcome, Scope, Step};
 use serde::Serialize;
 
@@ -26,8 +27,31 @@ pub(super) struct StepShown {
 struct ConsideredShown {
     #[serde(flatten)]
     place: Place,
-    /// Whether it matched, and if not, why, in words.
-    outcome: String,
+    /// Whether it matched.
+    outcome: OutcomeShown,
+    /// The terms that didn't match, of each entry the first one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mismatches: Vec<MismatchShown>,
+}
+
+/// Whether a policy matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum OutcomeShown {
+    Matched,
+    UnknownClient,
+    Missed,
+}
+
+/// A term that didn't match.
+#[derive(Debug, Serialize)]
+struct MismatchShown {
+    /// Where it stands in the policy, as a JSON pointer.
+    pointer: String,
+    /// The attribute that it is about.
+    key: Option<String>,
+    /// What the connection has for it.
+    actual: Option<String>,
 }
 
 // === impl StepShown ===
@@ -52,32 +76,46 @@ impl StepShown {
 
 impl ConsideredShown {
     fn of(considered: &Considered<'_>) -> Self {
+        let (outcome, mismatches) = match &considered.outcome {
+            Outcome::Matched => (OutcomeShown::Matched, &[][..]),
+            Outcome::UnknownClient => (OutcomeShown::UnknownClient, &[][..]),
+            Outcome::Missed { mismatches, .. } => (OutcomeShown::Missed, &mismatches[..]),
+        };
+        let mismatches = mismatches.iter().map(|mismatch| MismatchShown {
+            pointer: mismatch.pointer.clone(),
+            key: mismatch.key.clone(),
+            actual: mismatch.actual.clone(),
+        });
         Self {
             place: Place {
                 key: considered.rule.key.clone(),
                 origin: considered.rule.origin.clone(),
             },
-            outcome: outcome(&considered.outcome),
+            outcome,
+            mismatches: mismatches.collect(),
+        }
+    }
+
+    fn words(&self) -> String {
+        match self.outcome {
+            OutcomeShown::Matched => "matches".to_owned(),
+            OutcomeShown::UnknownClient => "depends on the client, which isn't known".to_owned(),
+            OutcomeShown::Missed => {
+                let terms: Vec<_> = self.mismatches.iter().map(MismatchShown::words).collect();
+                format!("doesn't match: {}", terms.join("; "))
+            }
         }
     }
 }
 
-fn outcome(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Matched => "matches".to_owned(),
-        Outcome::UnknownClient => "depends on the client, which isn't known".to_owned(),
-        Outcome::Missed { mismatches, .. } => {
-            let terms: Vec<_> = mismatches
-                .iter()
-                .map(|mismatch| match (&mismatch.key, &mismatch.actual) {
-                    (Some(key), Some(actual)) => {
-                        format!("{}: {key} is {actual:?}", mismatch.pointer)
-                    }
-                    (Some(key), None) => format!("{}: there is no {key}", mismatch.pointer),
-                    (None, _) => format!("{}: the entry isn't understood", mismatch.pointer),
-                })
-                .collect();
-            format!("doesn't match ({})", terms.join("; "))
+// === impl MismatchShown ===
+
+impl MismatchShown {
+    fn words(&self) -> String {
+        match (&self.key, &self.actual) {
+            (Some(key), Some(actual)) => format!("{key} is {actual:?}"),
+            (Some(key), None) => format!("there is no {key}"),
+            (None, _) => format!("{} isn't understood", self.pointer),
         }
     }
 }
@@ -144,33 +182,34 @@ fn write_side(role: &str, peer: &str, side: &Side, out: &mut dyn Write) -> io::R
         ),
         (why, _) => writeln!(out, ", because {}", why.words()),
     }?;
+    let mut is_decided = false;
     for step in &side.steps {
-        write_step(step, out)?;
+        write_step(step, is_decided, out)?;
+        is_decided |= step.decides;
     }
     Ok(())
 }
 
-fn write_step(step: &StepShown, out: &mut dyn Write) -> io::Result<()> {
+fn write_step(step: &StepShown, is_decided: bool, out: &mut dyn Write) -> io::Result<()> {
     let dim = Style::new().dimmed();
     let action = match step.action {
         Action::Allow => "allow",
         Action::Deny => "deny",
     };
-    let ends = match step.decides {
-        true => " <- decides",
-        false => "",
-    };
-    writeln!(out, "    {} {action}{ends}", step.scope)?;
+    write!(out, "    {} {action}: ", step.scope)?;
+    match (step.decides, step.policies.is_empty()) {
+        (true, _) => writeln!(out, "decides"),
+        (false, _) if is_decided => writeln!(out, "{dim}not reached{dim:#}"),
+        (false, true) => writeln!(out, "{dim}no policies{dim:#}"),
+        (false, false) => writeln!(out, "no match"),
+    }?;
     for policy in &step.policies {
         writeln!(
             out,
             "      {}: {}",
             place(&policy.place),
-            escape::text(&policy.outcome)
+            escape::text(&policy.words())
         )?;
-    }
-    if step.policies.is_empty() && !step.decides {
-        writeln!(out, "      {dim}none looked at{dim:#}")?;
     }
     Ok(())
 }
@@ -192,13 +231,13 @@ fn place(place: &Place) -> String {
     format!("{} at {}", escape::text(&key), at(&place.origin))
 }
 
-fn at(origin: &fabric::origin::Origin) -> String {
-    format!(
-        "{}:{} ({})",
-        escape::text(&origin.path),
-        origin.line,
-        origin.revision.short()
-    )
+fn at(origin: &Origin) -> String {
+    let path = escape::text(&origin.path);
+    let line = origin.line;
+    match origin.revision == Revision::working_tree() {
+        true => format!("{path}:{line}"),
+        false => format!("{path}:{line} (commit {})", origin.revision.short()),
+    }
 }
 
 fn write_word(allowed: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -1,0 +1,141 @@
+//! Carries the bytes between a socket and a tunnel, both ways.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BufMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use crate::decision::End;
+use crate::live::Entry;
+use crate::metrics::{Bytes, Metrics, Side};
+use crate::tunnel::Tunnel;
+use crate::tunnel::frame::{self, MAX_DATA};
+
+/// The first read of a connection: most requests fit, and idle connections hold none of it.
+const FIRST_READ: usize = 4 * 1024;
+
+/// The counters of one side.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    to_peer: Bytes,
+    from_peer: Bytes,
+}
+
+/// Carries until both directions have ended, one fails, or the connection is cut.
+///
+/// A side that ends its direction has that passed on while the other direction goes on. What ends
+/// otherwise is ended by RST, so that nobody takes a part for the whole.
+pub async fn carry(
+    mut socket: TcpStream,
+    tunnel: Tunnel,
+    entry: &Entry,
+    counters: &Counters,
+    idle: Duration,
+) -> End {
+    let end = {
+        let (reader, writer) = socket.split();
+        let both = async {
+            tokio::try_join!(
+                outwards(&reader, &tunnel, entry, counters),
+                inwards(writer, &tunnel, entry, counters),
+            )
+        };
+        tokio::select! {
+            result = both => result.map_or_else(|end| end, |_| End::Complete),
+            end = entry.until_cut() => end,
+            () = idled(entry, idle) => End::Idle,
+        }
+    };
+    if end != End::Complete {
+        tunnel.reset(end.reason());
+        let _ = socket.set_zero_linger();
+    }
+    end
+}
+
+async fn outwards(
+    reader: &ReadHalf<'_>,
+    tunnel: &Tunnel,
+    entry: &Entry,
+    counters: &Counters,
+) -> Result<(), End> {
+    let mut size = FIRST_READ;
+    loop {
+        let room = tunnel.credit().await?.min(size);
+        reader.readable().await.map_err(|_| End::Aborted)?;
+        let mut buffer = frame::data_buffer(room).limit(room);
+        let length = match reader.try_read_buf(&mut buffer) {
+            Ok(0) => return Ok(tunnel.end().await?),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(End::Aborted),
+        };
+        // A full read asks for a larger one, a small one for less.
+        if length == size {
+            size = (size * 4).min(MAX_DATA);
+        } else if length < size / 8 {
+            size = (size / 2).max(FIRST_READ);
+        }
+        counters.to_peer.inc_by(length as u64);
+        entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
+        tunnel.send(buffer.into_inner()).await?;
+    }
+}
+
+async fn inwards(
+    mut writer: WriteHalf<'_>,
+    tunnel: &Tunnel,
+    entry: &Entry,
+    counters: &Counters,
+) -> Result<(), End> {
+    while let Some(bytes) = tunnel.receive().await? {
+        writer.write_all(&bytes).await.map_err(|_| End::Aborted)?;
+        let length = bytes.len();
+        counters.from_peer.inc_by(length as u64);
+        entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
+        tunnel.passed_on(length);
+    }
+    writer.shutdown().await.map_err(|_| End::Aborted)
+}
+
+/// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
+async fn idled(entry: &Entry, idle: Duration) {
+    if idle.is_zero() {
+        return std::future::pending().await;
+    }
+    let mut last = entry.bytes();
+    let mut quiet = 0;
+    while quiet < 4 {
+        tokio::time::sleep(idle / 4).await;
+        let now = entry.bytes();
+        quiet = if now == last { quiet + 1 } else { 0 };
+        last = now;
+    }
+}
+
+// === impl Counters ===
+
+impl Counters {
+    /// The counters of a side.
+    #[must_use]
+    pub fn new(metrics: &Metrics, side: Side) -> Self {
+        let counter = |direction| {
+            let label = side.direction(direction);
+            metrics.bytes.get_or_create_owned(&label)
+        };
+        Self {
+            to_peer: counter("to_peer"),
+            from_peer: counter("from_peer"),
+        }
+    }
+
+    /// Counts bytes that went out together with OPEN.
+    pub fn early(&self, entry: &Entry, length: usize) {
+        self.to_peer.inc_by(length as u64);
+        entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
+    }
+}

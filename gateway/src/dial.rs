@@ -1,0 +1,194 @@
+//! Connecting to a peer's gateways.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::api::Gateway;
+use fabric::name::PeerName;
+use fabric::snapshot::Remote;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::link;
+use crate::listen::prepare;
+use crate::pool::{Dial, DialError, Dialled};
+use crate::state::State;
+use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tunnel::{Connection, ConnectionFacts};
+use crate::world::World;
+
+/// Until the next of a peer's gateways is tried beside one that doesn't answer.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// A usable connection to a peer: one that is there, or a new one.
+pub async fn connection(
+    state: &Arc<State>,
+    remote: &Remote,
+) -> Result<Arc<Connection>, DialError> {
+    let peer = &remote.peer.name;
+    if let Some((connection, is_crowded)) = state.pool.pick(peer) {
+        if is_crowded && !remote.gateways.is_empty() {
+            let _ = start(state, peer);
+        }
+        return Ok(connection);
+    }
+    if remote.gateways.is_empty() {
+        return Err(DialError {
+            reason: "no_gateway",
+            text: format!("{peer} has no gateway to dial, and isn't connected"),
+        });
+    }
+    let mut running = start(state, peer);
+    let dialled = match running.wait_for(Option::is_some).await {
+        Ok(dialled) => dialled.clone(),
+        Err(_) => None,
+    };
+    dialled.unwrap_or_else(|| {
+        Err(DialError {
+            reason: "draining",
+            text: "the gateway goes down".to_owned(),
+        })
+    })?;
+    state
+        .pool
+        .pick(peer)
+        .map(|(connection, _)| connection)
+        .ok_or_else(|| DialError {
+            reason: "closed_by_peer",
+            text: format!("{peer} closed the connection at once"),
+        })
+}
+
+/// Starts to dial a peer, or joins the dial that is running.
+fn start(state: &Arc<State>, peer: &PeerName) -> watch::Receiver<Option<Dialled>> {
+    let sender = match state.pool.dial(peer) {
+        Dial::Running(running) => return running,
+        Dial::Start(sender) => sender,
+    };
+    let receiver = sender.subscribe();
+    let (state, peer) = (Arc::clone(state), peer.clone());
+    let tasks = state.tasks.clone();
+    tasks.spawn(async move {
+        let dial = Box::pin(dial(&state, &peer));
+        let Some(dialled) = state.stop.run_until_cancelled(dial).await else {
+            return;
+        };
+        match &dialled {
+            Ok(()) => state.metrics.handshake("dial", "ok"),
+            Err(error) => {
+                state.metrics.handshake("dial", error.reason);
+                tracing::debug!(target: "weft::handshake", role = "dial", %peer, reason = error.reason, detail = error.text, "dial failed");
+            }
+        }
+        state.pool.dialled(&peer);
+        sender.send_replace(Some(dialled));
+    });
+    receiver
+}
+
+/// Dials all gateways of a peer, one a little after the other, until one answers.
+async fn dial(state: &Arc<State>, peer: &PeerName) -> Dialled {
+    // One snapshot for the address, the certificate and the handshake.
+    let error = |reason, text: &str| DialError {
+        reason,
+        text: text.to_owned(),
+    };
+    let world = state
+        .world()
+        .ok_or_else(|| error("no_snapshot", "there is no snapshot in force"))?;
+    let remote = world
+        .snapshot
+        .remotes
+        .get(peer)
+        .ok_or_else(|| error("unknown_peer", "the peer isn't part of the fabric"))?;
+    let mut gateways = remote.gateways.clone();
+    if gateways.is_empty() {
+        return Err(error("no_gateway", "the peer has no gateway to dial"));
+    }
+    let start = rand::random_range(0..gateways.len());
+    gateways.rotate_left(start);
+    let mut gateways = gateways.iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut last = error("no_gateway", "the peer has no gateway to dial");
+    loop {
+        let next = gateways.next();
+        let is_last = next.is_none();
+        if let Some(gateway) = next {
+            attempts.push(Box::pin(dial_one(state, &world, peer, gateway)));
+        }
+        tokio::select! {
+            attempt = attempts.next() => match attempt {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(error)) => last = error,
+                None => return Err(last),
+            },
+            () = sleep(STAGGER), if !is_last => {}
+        }
+    }
+}
+
+async fn dial_one(
+    state: &Arc<State>,
+    world: &Arc<World>,
+    peer: &PeerName,
+    gateway: &Gateway,
+) -> Result<Arc<Connection>, DialError> {
+    let target = format!("{}:{}", gateway.host, gateway.port);
+    let error = |reason: &'static str, text: &dyn std::fmt::Display| DialError {
+        reason,
+        text: format!("connect to {target} of {peer}: {text}"),
+    };
+    let timeouts = &state.config.timeouts;
+    let connect = async {
+        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+        for address in lookup_host((gateway.host.as_str(), gateway.port.get())).await? {
+            match TcpStream::connect(address).await {
+                Ok(socket) => return Ok((socket, address)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    let (socket, address) = match timeout(timeouts.dial, connect).await {
+        Ok(Ok(connected)) => connected,
+        Ok(Err(failure)) => return Err(error("connect", &failure)),
+        Err(_) => return Err(error("connect_timeout", &"timed out")),
+    };
+    prepare(&socket);
+    let config = world
+        .client(peer)
+        .map_err(|failure| error("tls", &failure))?;
+    let handshake = async {
+        let name = tls::server_name(peer);
+        let mut stream = TlsConnector::from(config)
+            .connect(name, socket)
+            .await
+            .map_err(|failure| error(tls::failure(&failure), &failure))?;
+        let (_, session) = stream.get_mut();
+        session.set_buffer_limit(Some(TLS_BUFFER));
+        if session.alpn_protocol() != Some(ALPN_WEFT) {
+            return Err(error("no_protocol", &"it doesn't speak weft/1"));
+        }
+        let chain = session
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        let facts = ConnectionFacts {
+            peer: peer.clone(),
+            dialled: true,
+            address,
+            chain,
+            own: world.identity.fingerprint(),
+        };
+        link::start(state, world, stream.into(), facts).await
+    };
+    timeout(timeouts.handshake, handshake)
+        .await
+        .unwrap_or_else(|_| Err(error("timeout", &"the handshake timed out")))
+}

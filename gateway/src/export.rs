@@ -1,0 +1,200 @@
+//! The destination: a peer's tunnel, who may use which export, and the way to the service.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use fabric::snapshot::Export;
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::time::timeout;
+
+use crate::copy::carry;
+use crate::decision::{Outcome, Record, write_end};
+use crate::limits;
+use crate::listen::prepare;
+use crate::live::{Subject, decide_export};
+use crate::metrics::Side;
+use crate::state::State;
+use crate::tunnel::Tunnel;
+use crate::tunnel::frame::{MAX_VIA, Open};
+use crate::world::World;
+
+/// Serves one tunnel that a peer wants to open.
+pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
+    let started = Instant::now();
+    let request = hex::encode(open.request);
+    let peer = tunnel.connection().facts().peer.clone();
+    let world = state.world();
+    let mut record = Record {
+        side: Side::Export,
+        request: &request,
+        outcome: Outcome::NoSnapshot,
+        rule: None,
+        snapshot: world.as_deref().map(|world| &*world.snapshot),
+        address: None,
+        client: open.client.as_ref(),
+        import: None,
+        peer: Some(&peer),
+        export: Some(&open.export),
+        detail: "",
+    };
+    let refuse = |record: &Record<'_>, tunnel: Tunnel| {
+        record.write(&state.metrics);
+        // The peer learns the reason, not what stands behind it.
+        tunnel.refuse(record.outcome.reason(), "");
+    };
+    let Some(world) = &world else {
+        return refuse(&record, tunnel);
+    };
+    let snapshot = &world.snapshot;
+    let is_loop = open.via.len() >= MAX_VIA || open.via.contains(&snapshot.peer.name);
+    if state.draining.is_cancelled() || is_loop {
+        record.outcome = if is_loop {
+            Outcome::Loop
+        } else {
+            Outcome::Draining
+        };
+        return refuse(&record, tunnel);
+    }
+    let Some(remote) = snapshot.remotes.get(&peer) else {
+        record.outcome = Outcome::UnknownPeer;
+        return refuse(&record, tunnel);
+    };
+    let bound = limits::bound(
+        limits::TUNNELS_PER_PEER,
+        snapshot.limits.tunnels_per_peer,
+    );
+    let Some(_slot) = state.tunnels.take(&peer, bound) else {
+        record.outcome = Outcome::Limit;
+        record.detail = "tunnels of the peer";
+        return refuse(&record, tunnel);
+    };
+    let Some(export) = snapshot.exports.get(&open.export) else {
+        record.outcome = Outcome::MissingExport;
+        return refuse(&record, tunnel);
+    };
+    let decision = decide_export(snapshot, open.client.as_ref(), remote, export);
+    let (outcome, rule) = Outcome::of_policy(&decision);
+    record.outcome = outcome;
+    record.rule = rule;
+    if outcome != Outcome::Allowed {
+        return refuse(&record, tunnel);
+    }
+    let (socket, host, target) = match connect(&state, world, export).await {
+        Ok(connected) => connected,
+        Err((outcome, text)) => {
+            record.outcome = outcome;
+            record.detail = &text;
+            return refuse(&record, tunnel);
+        }
+    };
+    let subject = Subject::Export {
+        peer: peer.clone(),
+        client: open.client.clone(),
+        export: open.export.clone(),
+        host,
+        target,
+    };
+    let Some(registered) = state.register(subject, world) else {
+        record.outcome = Outcome::NoLongerAllowed;
+        return refuse(&record, tunnel);
+    };
+    let detail = target.to_string();
+    record.detail = &detail;
+    record.write(&state.metrics);
+    tunnel.accept();
+    let entry = registered.entry();
+    let idle = snapshot.limits.idle_timeout.get();
+    let counters = state.counters(Side::Export);
+    let end = carry(socket, tunnel, entry, counters, idle).await;
+    write_end(
+        &state.metrics,
+        Side::Export,
+        &request,
+        end,
+        entry.bytes(),
+        started.elapsed(),
+    );
+}
+
+/// Connects to an exported service, within the guard rails.
+async fn connect(
+    state: &State,
+    world: &World,
+    export: &Export,
+) -> Result<(TcpStream, String, SocketAddr), (Outcome, String)> {
+    let Some(host) = export.host.clone() else {
+        let text = "the export names no host, and there is no cluster to look it up in";
+        return Err((Outcome::ExportUnreachable, text.to_owned()));
+    };
+    let port = export.port;
+    let refused = |text: String| (Outcome::GuardRefused, text);
+    world
+        .guard
+        .check_text(&host)
+        .map_err(|refusal| refused(refusal.to_string()))?;
+    let connect = async {
+        let addresses: Vec<_> = lookup_host((host.as_str(), port))
+            .await
+            .map_err(|error| unreachable(&host, port, &error))?
+            .collect();
+        let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let mut last = unreachable(&host, port, &none);
+        for address in addresses {
+            // Each address by itself: what a name resolves to can change at any time.
+            if let Err(refusal) = world.check_target(&host, address.ip()) {
+                last = refused(refusal.to_string());
+                continue;
+            }
+            if is_own(state, address).await {
+                last = refused(format!("{address} is the gateway's own"));
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(socket) => return Ok((socket, address)),
+                Err(error) => last = unreachable(&host, port, &error),
+            }
+        }
+        Err(last)
+    };
+    let (socket, address) = timeout(state.config.timeouts.connect, connect)
+        .await
+        .unwrap_or_else(|_| {
+            let error = io::Error::from(io::ErrorKind::TimedOut);
+            Err(unreachable(&host, port, &error))
+        })?;
+    prepare(&socket);
+    Ok((socket, host, address))
+}
+
+fn unreachable(host: &str, port: u16, error: &io::Error) -> (Outcome, String) {
+    let text = format!("connect to {}:{port}: {error}", host.escape_default());
+    (Outcome::ExportUnreachable, text)
+}
+
+/// Whether an address is that of the gateway's or of the admin port.
+async fn is_own(state: &State, address: SocketAddr) -> bool {
+    let is_own_port = [state.listen, state.admin]
+        .iter()
+        .any(|own| own.port() == address.port());
+    is_own_port && is_local(address.ip()).await
+}
+
+/// Whether an address is this host's: then packets to it leave from it. None is sent.
+async fn is_local(address: IpAddr) -> bool {
+    if address.is_loopback() || address.is_unspecified() {
+        return true;
+    }
+    let any: SocketAddr = if address.is_ipv4() {
+        (std::net::Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+    };
+    let source = async {
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect((address, 9)).await?;
+        socket.local_addr()
+    };
+    source.await.is_ok_and(|source| source.ip() == address)
+}

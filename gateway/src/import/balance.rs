@@ -1,0 +1,91 @@
+//! In which order an import's sources are tried.
+
+use std::collections::HashMap;
+
+use fabric::api::LoadBalancing;
+use fabric::name::ObjectName;
+use parking_lot::Mutex;
+
+/// Where each import's next connection goes.
+#[derive(Debug, Default)]
+pub struct Balance {
+    /// For round-robin: how many connections there were. Retries don't count.
+    turns: Mutex<HashMap<ObjectName, usize>>,
+}
+
+// === impl Balance ===
+
+impl Balance {
+    /// The sources in the order in which they are tried; those that are down come last.
+    pub fn order(
+        &self,
+        import: &ObjectName,
+        scheme: LoadBalancing,
+        count: usize,
+        is_down: impl Fn(usize) -> bool,
+    ) -> Vec<usize> {
+        let start = match scheme {
+            _ if count == 0 => return Vec::new(),
+            LoadBalancing::Static => 0,
+            LoadBalancing::Random => rand::random_range(0..count),
+            LoadBalancing::RoundRobin => {
+                let mut turns = self.turns.lock();
+                let turn = turns.entry(import.clone()).or_insert(0);
+                let start = *turn % count;
+                *turn = turn.wrapping_add(1);
+                start
+            }
+        };
+        let mut order: Vec<_> = (0..count).map(|step| (start + step) % count).collect();
+        order.sort_by_key(|source| is_down(*source));
+        order
+    }
+
+    /// Forgets imports that aren't there any more.
+    pub fn keep(&self, is_there: impl Fn(&ObjectName) -> bool) {
+        self.turns.lock().retain(|import, _| is_there(import));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_robin_takes_strict_turns_and_those_that_are_down_come_last() {
+        let (balance, import) = (Balance::default(), "shop/till".parse().unwrap());
+        let mut order = |down: &[usize]| {
+            balance.order(&import, LoadBalancing::RoundRobin, 3, |source| {
+                down.contains(&source)
+            })
+        };
+        assert_eq!(order(&[]), [0, 1, 2]);
+        assert_eq!(order(&[]), [1, 2, 0]);
+        assert_eq!(order(&[2]), [0, 1, 2]);
+        assert_eq!(order(&[0]), [1, 2, 0]);
+        assert_eq!(order(&[0, 1, 2]), [1, 2, 0]);
+    }
+
+    #[test]
+    fn static_keeps_the_order_of_the_list() {
+        let (balance, import) = (Balance::default(), "shop/till".parse().unwrap());
+        for _ in 0..3 {
+            let order = balance.order(&import, LoadBalancing::Static, 3, |source| source == 0);
+            assert_eq!(order, [1, 2, 0]);
+        }
+    }
+
+    #[test]
+    fn random_starts_anywhere_and_tries_each_once() {
+        let (balance, import) = (Balance::default(), "shop/till".parse().unwrap());
+        let mut seen = [false; 3];
+        for _ in 0..200 {
+            let mut order = balance.order(&import, LoadBalancing::Random, 3, |_| false);
+            seen[order[0]] = true;
+            order.sort_unstable();
+            assert_eq!(order, [0, 1, 2]);
+        }
+        assert_eq!(seen, [true; 3]);
+        assert!(balance.order(&import, LoadBalancing::Random, 0, |_| false).is_empty());
+    }
+}

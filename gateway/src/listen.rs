@@ -1,0 +1,186 @@
+//! The gateway's one open port: TLS, and behind it tunnels or a little HTTP.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::limits;
+use crate::link;
+use crate::state::State;
+use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tunnel::ConnectionFacts;
+
+/// After a failed accept, mostly for want of descriptors: until some are free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A request's header: nobody needs longer for a health check.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest header of a request.
+const MAX_HEADER: usize = 16 * 1024;
+
+/// A listener on an address, on both IP versions where the address says so.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(limits::BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The next connection; failures to accept are counted and waited out.
+pub async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, address)) => {
+                prepare(&socket);
+                return (socket, address);
+            }
+            Err(error) => {
+                state.metrics.accept_errors.inc();
+                tracing::warn!(%error, "a connection can't be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// No waiting for more to send, and a sign of life now and then where nothing is sent.
+pub fn prepare(socket: &TcpStream) {
+    let _ = socket.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15));
+    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+}
+
+/// Takes connections of other gateways until the drain.
+pub async fn serve(state: Arc<State>, listener: TcpListener) {
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
+    let http = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+    loop {
+        // Before the accept: what is too much waits in the kernel's queue.
+        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
+            return;
+        };
+        let (socket, address) = accept(&state, &listener).await;
+        let task = handle(
+            Arc::clone(&state),
+            socket,
+            address,
+            handshake,
+            Arc::clone(&http),
+        );
+        let stop = state.stop.clone();
+        state.tasks.spawn(async move {
+            stop.run_until_cancelled(Box::pin(task)).await;
+        });
+    }
+}
+
+async fn handle(
+    state: Arc<State>,
+    socket: TcpStream,
+    address: SocketAddr,
+    handshake: OwnedSemaphorePermit,
+    http: Arc<Semaphore>,
+) {
+    let refused = |reason: &'static str, detail: &str| {
+        state.metrics.handshake("accept", reason);
+        tracing::info!(target: "weft::handshake", role = "accept", %address, reason, detail, "handshake failed");
+    };
+    // One snapshot for the whole handshake.
+    let Some(world) = state.world() else {
+        return refused("no_snapshot", "");
+    };
+    let limit = state.config.timeouts.handshake;
+    let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
+    let mut stream = match timeout(limit, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
+        Err(_) => return refused("timeout", ""),
+    };
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let chain: Vec<_> = session
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect();
+    let peer = match world.client_peer(&chain) {
+        Ok(peer) => peer,
+        Err(error) => return refused(error.as_str(), ""),
+    };
+    if session.alpn_protocol() != Some(ALPN_WEFT) {
+        drop(handshake);
+        state.metrics.handshake("accept", "ok");
+        return serve_http(&state, stream, &http).await;
+    }
+    let facts = ConnectionFacts {
+        peer,
+        dialled: false,
+        address,
+        chain,
+        own: world.identity.fingerprint(),
+    };
+    match timeout(limit, link::start(&state, &world, stream.into(), facts)).await {
+        Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
+        Ok(Err(error)) => refused(error.reason, &error.text),
+        Err(_) => refused("timeout", ""),
+    }
+}
+
+async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Semaphore) {
+    let Ok(_permit) = http.try_acquire() else {
+        return;
+    };
+    let state = Arc::clone(state);
+    let service = service_fn(move |request: Request<Incoming>| {
+        state.metrics.http_requests.inc();
+        async move { Ok::<_, Infallible>(answer(&request)) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "http connection ended");
+    }
+}
+
+fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let (status, text) = match (request.method(), request.uri().path()) {
+        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n"),
+        _ => (StatusCode::NOT_FOUND, "there is nothing here\n"),
+    };
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    response
+}

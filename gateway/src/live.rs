@@ -1,0 +1,252 @@
+//! The live connections of clients and services, and whether a snapshot still allows them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fabric::attributes::Client;
+use fabric::name::{ObjectName, PeerName};
+use fabric::policy::{Decision, Request};
+use fabric::snapshot::{Export, Import, Remote, Snapshot, Source};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::decision::{End, Outcome};
+use crate::metrics::Side;
+use crate::world::World;
+
+/// The live connections.
+#[derive(Debug, Default)]
+pub struct Live {
+    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
+    next: AtomicU64,
+}
+
+/// One live connection.
+#[derive(Debug)]
+pub struct Entry {
+    id: u64,
+    subject: Subject,
+    cut: CancellationToken,
+    why: OnceLock<End>,
+    /// Bytes to the other gateway.
+    pub to_peer: AtomicU64,
+    /// Bytes from the other gateway.
+    pub from_peer: AtomicU64,
+}
+
+/// What a decision about a connection looks at.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A client's connection through an import.
+    Import {
+        /// Where the client connects from.
+        address: IpAddr,
+        /// The import.
+        import: ObjectName,
+        /// The peer that it goes to.
+        peer: PeerName,
+        /// The export there.
+        export: ObjectName,
+    },
+    /// A peer's connection to an export.
+    Export {
+        /// The peer.
+        peer: PeerName,
+        /// The client, as the peer tells it.
+        client: Option<Client>,
+        /// The export.
+        export: ObjectName,
+        /// The host that the export aims at.
+        host: String,
+        /// What the connection was made to.
+        target: SocketAddr,
+    },
+}
+
+/// The decision at the source.
+#[must_use]
+pub fn decide_import<'a>(
+    snapshot: &'a Snapshot,
+    client: Option<&'a Client>,
+    import: &'a Import,
+    source: &'a Source,
+    remote: &'a Remote,
+) -> Decision<'a> {
+    snapshot.policies.decide(&Request {
+        namespace: import.name.namespace(),
+        client,
+        client_peer: &snapshot.peer,
+        export: &source.export,
+        export_peer: &remote.peer,
+    })
+}
+
+/// The decision at the destination.
+#[must_use]
+pub fn decide_export<'a>(
+    snapshot: &'a Snapshot,
+    client: Option<&'a Client>,
+    remote: &'a Remote,
+    export: &'a Export,
+) -> Decision<'a> {
+    snapshot.policies.decide(&Request {
+        namespace: export.attributes.name.namespace(),
+        client,
+        client_peer: &remote.peer,
+        export: &export.attributes,
+        export_peer: &snapshot.peer,
+    })
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// The side that the connection is judged on.
+    #[must_use]
+    pub const fn side(&self) -> Side {
+        match self {
+            Self::Import { .. } => Side::Import,
+            Self::Export { .. } => Side::Export,
+        }
+    }
+
+    /// Whether a snapshot allows the connection.
+    #[must_use]
+    pub fn is_allowed(&self, world: &World) -> bool {
+        let snapshot = &world.snapshot;
+        let decision = match self {
+            Self::Import {
+                address,
+                import,
+                peer,
+                export,
+            } => {
+                let client = snapshot.workloads.client(*address).map(Arc::as_ref);
+                let Some(import) = snapshot.imports.get(import) else {
+                    return false;
+                };
+                let source = import
+                    .sources
+                    .iter()
+                    .find(|source| source.peer == *peer && source.export.name == *export);
+                let (Some(source), Some(remote)) = (source, snapshot.remotes.get(peer)) else {
+                    return false;
+                };
+                decide_import(snapshot, client, import, source, remote)
+            }
+            Self::Export {
+                peer,
+                client,
+                export,
+                host,
+                target,
+            } => {
+                let (Some(remote), Some(export)) =
+                    (snapshot.remotes.get(peer), snapshot.exports.get(export))
+                else {
+                    return false;
+                };
+                // An export that aims elsewhere by now doesn't offer the old place any more.
+                if export.port != target.port()
+                    || export.host.as_ref() != Some(host)
+                    || world.check_target(host, target.ip()).is_err()
+                {
+                    return false;
+                }
+                decide_export(snapshot, client.as_ref(), remote, export)
+            }
+        };
+        Outcome::of_policy(&decision).0 == Outcome::Allowed
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// Makes a connection known, before it is judged by the snapshot of that moment.
+    pub fn add(&self, subject: Subject) -> Arc<Entry> {
+        let entry = Arc::new(Entry {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            subject,
+            cut: CancellationToken::new(),
+            why: OnceLock::new(),
+            to_peer: AtomicU64::new(0),
+            from_peer: AtomicU64::new(0),
+        });
+        self.entries.lock().insert(entry.id, Arc::clone(&entry));
+        entry
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&self, entry: &Entry) {
+        self.entries.lock().remove(&entry.id);
+    }
+
+    /// Cuts what a snapshot doesn't allow; how many that were.
+    pub fn judge(&self, world: &World) -> usize {
+        // Judged outside the lock: new connections needn't wait for it.
+        let entries: Vec<_> = self.entries.lock().values().cloned().collect();
+        let refused = entries
+            .iter()
+            .filter(|entry| !entry.subject.is_allowed(world));
+        refused
+            .map(|entry| entry.cut(End::NoLongerAllowed))
+            .filter(|cut| *cut)
+            .count()
+    }
+
+    /// Cuts everything.
+    pub fn cut_all(&self, why: End) -> usize {
+        let entries = self.entries.lock();
+        entries.values().filter(|entry| entry.cut(why)).count()
+    }
+
+    /// How many there are on each side, by import or export.
+    #[must_use]
+    pub fn counts(&self) -> (BTreeMap<ObjectName, usize>, BTreeMap<ObjectName, usize>) {
+        let (mut imports, mut exports) = (BTreeMap::new(), BTreeMap::new());
+        for entry in self.entries.lock().values() {
+            let count = match &entry.subject {
+                Subject::Import { import, .. } => imports.entry(import.clone()).or_insert(0),
+                Subject::Export { export, .. } => exports.entry(export.clone()).or_insert(0),
+            };
+            *count += 1;
+        }
+        (imports, exports)
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Cuts the connection; false when it was cut already.
+    pub fn cut(&self, why: End) -> bool {
+        let first = self.why.set(why).is_ok();
+        self.cut.cancel();
+        first
+    }
+
+    /// Waits until the connection is cut.
+    pub async fn until_cut(&self) -> End {
+        self.cut.cancelled().await;
+        self.why.get().copied().unwrap_or(End::NoLongerAllowed)
+    }
+
+    /// What a decision about the connection looks at.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The bytes to and from the other gateway so far.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.to_peer.load(Ordering::Relaxed),
+            self.from_peer.load(Ordering::Relaxed),
+        )
+    }
+}

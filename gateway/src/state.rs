@@ -1,0 +1,164 @@
+//! What all tasks of a gateway share.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use fabric::name::{ObjectName, PeerName};
+use parking_lot::Mutex;
+use rustls::crypto::CryptoProvider;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::copy::Counters;
+use crate::gateway::ImportListener;
+use crate::import::balance::Balance;
+use crate::limits::Slots;
+use crate::live::{Entry, Live, Subject};
+use crate::metrics::{Metrics, Side};
+use crate::pool::Pool;
+use crate::reach::Reachability;
+use crate::world::World;
+
+/// What all tasks of a gateway share.
+#[derive(Debug)]
+pub struct State {
+    /// What the gateway was told at its start.
+    pub config: Config,
+    /// The cryptography.
+    pub provider: Arc<CryptoProvider>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The snapshot in force; none fails closed.
+    world: ArcSwapOption<World>,
+    /// The live connections of clients and services.
+    pub live: Live,
+    /// The live connections to other gateways.
+    pub pool: Pool,
+    /// Whether peers answer.
+    pub reach: Reachability,
+    /// Where each import's next connection goes.
+    pub balance: Balance,
+    /// Tunnels in use, by peer.
+    pub tunnels: Slots<PeerName>,
+    /// Connections in use, by import.
+    pub import_connections: Slots<ObjectName>,
+    /// How the imports' listeners do.
+    pub listeners: Mutex<BTreeMap<ObjectName, ImportListener>>,
+    /// Where other gateways connect to.
+    pub listen: SocketAddr,
+    /// Where the admin port is.
+    pub admin: SocketAddr,
+    /// The tasks that carry or decide a connection; the drain waits for them.
+    pub serving: TaskTracker,
+    /// All other tasks.
+    pub tasks: TaskTracker,
+    /// Nothing new is taken.
+    pub draining: CancellationToken,
+    /// Everything ends.
+    pub stop: CancellationToken,
+    counters: [Counters; 2],
+}
+
+/// A live connection that is known; forgotten when dropped.
+#[derive(Debug)]
+pub struct Registered<'a> {
+    state: &'a State,
+    entry: Arc<Entry>,
+}
+
+// === impl State ===
+
+impl State {
+    /// The state before the first snapshot.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        provider: Arc<CryptoProvider>,
+        listen: SocketAddr,
+        admin: SocketAddr,
+    ) -> Self {
+        let metrics = Metrics::default();
+        Self {
+            counters: [Side::Import, Side::Export].map(|side| Counters::new(&metrics, side)),
+            config,
+            provider,
+            metrics,
+            world: ArcSwapOption::empty(),
+            live: Live::default(),
+            pool: Pool::default(),
+            reach: Reachability::default(),
+            balance: Balance::default(),
+            tunnels: Slots::default(),
+            import_connections: Slots::default(),
+            listeners: Mutex::default(),
+            listen,
+            admin,
+            serving: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn world(&self) -> Option<Arc<World>> {
+        self.world.load_full()
+    }
+
+    /// Puts a snapshot in force; whoever does has to judge what lives by it.
+    pub fn swap(&self, world: Option<Arc<World>>) {
+        self.world.store(world);
+    }
+
+    /// The byte counters of a side.
+    #[must_use]
+    pub const fn counters(&self, side: Side) -> &Counters {
+        let [import, export] = &self.counters;
+        match side {
+            Side::Import => import,
+            Side::Export => export,
+        }
+    }
+
+    /// Makes a connection known that `world` allowed; none when the snapshot in force by now
+    /// doesn't.
+    ///
+    /// It is known before the look at the snapshot in force, so that whoever swaps it either sees
+    /// the connection or is seen here.
+    #[must_use]
+    pub fn register(&self, subject: Subject, world: &Arc<World>) -> Option<Registered<'_>> {
+        let side = subject.side();
+        let registered = Registered {
+            entry: self.live.add(subject),
+            state: self,
+        };
+        self.metrics.connections.get_or_create(&side.label()).inc();
+        let current = self.world()?;
+        if !Arc::ptr_eq(&current, world) && !registered.entry.subject().is_allowed(&current) {
+            return None;
+        }
+        Some(registered)
+    }
+}
+
+// === impl Registered ===
+
+impl Registered<'_> {
+    /// The connection.
+    #[must_use]
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.state.live.remove(&self.entry);
+        let label = self.entry.subject().side().label();
+        self.state.metrics.connections.get_or_create(&label).dec();
+    }
+}

@@ -1,0 +1,126 @@
+//! TLS between gateways: version 1.3 alone, both sides authenticated, nothing resumed.
+//!
+//! A resumed session would skip the check of the certificate, so neither tickets nor stored
+//! sessions exist on either side.
+
+pub mod identity;
+pub mod verify;
+
+use std::io;
+use std::sync::Arc;
+
+use fabric::name::PeerName;
+use fabric::snapshot::Snapshot;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+
+use identity::Identity;
+use verify::{Authorities, Refused, VerifyClient, VerifyServer};
+
+/// The ALPN of the tunnel protocol.
+pub const ALPN_WEFT: &[u8] = b"weft/1";
+
+/// The ALPN of what the gateway port serves by HTTP.
+const ALPN_HTTP: &[u8] = b"http/1.1";
+
+/// Unencrypted bytes that TLS takes in one go; the default would split our writes.
+pub const TLS_BUFFER: usize = 256 * 1024;
+
+/// The cryptography: AES-128 first (ChaCha20 is five times slower where AES has instructions),
+/// X25519MLKEM768 first.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    use aws_lc_rs::cipher_suite::{
+        TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+    };
+    use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            TLS13_AES_128_GCM_SHA256,
+            TLS13_AES_256_GCM_SHA384,
+            TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1],
+        ..aws_lc_rs::default_provider()
+    })
+}
+
+/// The configuration for connections that other gateways open.
+pub fn server(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    snapshot: &Arc<Snapshot>,
+    authorities: &Arc<Authorities>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let verifier = VerifyClient::new(provider, snapshot, authorities);
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key())));
+    config.alpn_protocols = vec![ALPN_WEFT.to_vec(), ALPN_HTTP.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    Ok(Arc::new(config))
+}
+
+/// The configuration for a connection to one peer's gateway.
+pub fn client(
+    provider: &Arc<CryptoProvider>,
+    identity: &Identity,
+    snapshot: &Arc<Snapshot>,
+    authorities: &Arc<Authorities>,
+    peer: &PeerName,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let verifier = VerifyServer::new(provider, snapshot, authorities, peer);
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(provider))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key())));
+    config.alpn_protocols = vec![ALPN_WEFT.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(Arc::new(config))
+}
+
+/// The name to ask a peer's gateway for.
+///
+/// Every peer name but one like `10.0.0.1` is a DNS name; who it is was never decided by this
+/// name, so another one is as good there.
+#[must_use]
+pub fn server_name(peer: &PeerName) -> ServerName<'static> {
+    ServerName::try_from(peer.as_str().to_owned())
+        .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+}
+
+/// Why a handshake failed, as a stable name.
+#[must_use]
+pub fn failure(error: &io::Error) -> &'static str {
+    use rustls::{AlertDescription, Error, PeerIncompatible};
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    match tls {
+        Some(Error::InvalidCertificate(error)) => {
+            Refused::from_rustls(error).map_or("bad_certificate", Refused::as_str)
+        }
+        Some(Error::NoCertificatesPresented) => "no_certificate",
+        Some(Error::NoApplicationProtocol) => "no_protocol",
+        Some(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => "no_protocol",
+        Some(Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        )) => "tls_version",
+        // What the other side thinks of our certificate, mostly.
+        Some(Error::AlertReceived(_)) => "refused_by_peer",
+        Some(_) => "tls",
+        None => "io",
+    }
+}

@@ -1,0 +1,96 @@
+//! One snapshot with all that is made of it, swapped whole.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fabric::guard::{ExportHostGuard, Refusal};
+use fabric::name::PeerName;
+use fabric::snapshot::Snapshot;
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::UnixTime;
+
+use crate::tls;
+use crate::tls::identity::Identity;
+use crate::tls::verify::{Authorities, Refused, Role};
+use crate::tunnel::ConnectionFacts;
+
+/// One snapshot with all that is made of it; immutable.
+#[derive(Debug)]
+pub struct World {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// What exports may aim at.
+    pub guard: ExportHostGuard,
+    /// The certificate that this gateway shows.
+    pub identity: Identity,
+    /// TLS towards gateways that connect to this one.
+    pub server: Arc<ServerConfig>,
+    authorities: Arc<Authorities>,
+    provider: Arc<CryptoProvider>,
+}
+
+// === impl World ===
+
+impl World {
+    /// Makes all that there is to make of a snapshot.
+    pub fn new(
+        provider: &Arc<CryptoProvider>,
+        snapshot: Arc<Snapshot>,
+        identity: Identity,
+    ) -> Result<Self, rustls::Error> {
+        let authorities = Arc::new(Authorities::new(provider, &snapshot));
+        Ok(Self {
+            guard: ExportHostGuard::new(&snapshot.export_hosts),
+            server: tls::server(provider, &identity, &snapshot, &authorities)?,
+            identity,
+            authorities,
+            provider: Arc::clone(provider),
+            snapshot,
+        })
+    }
+
+    /// TLS towards a peer's gateway.
+    pub fn client(&self, peer: &PeerName) -> Result<Arc<ClientConfig>, rustls::Error> {
+        tls::client(
+            &self.provider,
+            &self.identity,
+            &self.snapshot,
+            &self.authorities,
+            peer,
+        )
+    }
+
+    /// Whether a live connection between gateways is accepted by this snapshot.
+    pub fn verify(&self, facts: &ConnectionFacts) -> Result<(), Refused> {
+        let role = if facts.dialled {
+            Role::Server(&facts.peer)
+        } else {
+            Role::Client
+        };
+        let peer = self
+            .authorities
+            .verify(&self.snapshot, &facts.chain, role, UnixTime::now())?;
+        if peer == facts.peer {
+            Ok(())
+        } else {
+            Err(Refused::WrongName)
+        }
+    }
+
+    /// The peer that a chain, shown by whoever connected to this gateway, belongs to.
+    pub fn client_peer(
+        &self,
+        chain: &[rustls_pki_types::CertificateDer<'_>],
+    ) -> Result<PeerName, Refused> {
+        self.authorities
+            .verify(&self.snapshot, chain, Role::Client, UnixTime::now())
+    }
+
+    /// Checks an exported host and the address that it resolved to against the guard rails.
+    pub fn check_target(&self, host: &str, address: IpAddr) -> Result<(), Refusal> {
+        self.guard.check_text(host)?;
+        let name = host.parse::<IpAddr>().is_err().then_some(host);
+        self.guard.check_address(address, name)
+    }
+}
