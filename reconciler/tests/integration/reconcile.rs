@@ -402,12 +402,13 @@ async fn a_damaged_git_store_is_made_anew() {
     }
     let mut running = Running::start(state.path(), origin.remote());
     assert_eq!(running.exports(), named(&[("a", 1)]));
-    let second = first;
     running
-        .until("mended", |status| {
-            status.attempted == Some(second.revision()) && status.failure.is_none()
-        })
+        .until("failing", |status| status.failure.is_some())
         .await;
+    // By the next attempt it is whole, and what came meanwhile is in it.
+    let second = origin.commit(&[("peers/east/a.yaml", &export("a", 2))]);
+    running.bring(second).await;
+    running.until("ready", Status::is_ready).await;
     let third = origin.commit(&[("peers/east/b.yaml", &export("b", 2))]);
     running.bring(third).await;
     running.stop().await;
