@@ -25,10 +25,7 @@ use crate::world::World;
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
-pub async fn connection(
-    state: &Arc<State>,
-    remote: &Remote,
-) -> Result<Arc<Connection>, DialError> {
+pub async fn connection(state: &Arc<State>, remote: &Remote) -> Result<Arc<Connection>, DialError> {
     let peer = &remote.peer.name;
     if let Some((connection, is_crowded)) = state.pool.pick(peer) {
         if is_crowded && !remote.gateways.is_empty() {

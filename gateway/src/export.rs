@@ -61,10 +61,7 @@ pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::UnknownPeer;
         return refuse(&record, tunnel);
     };
-    let bound = limits::bound(
-        limits::TUNNELS_PER_PEER,
-        snapshot.limits.tunnels_per_peer,
-    );
+    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
     let Some(_slot) = state.tunnels.take(&peer, bound) else {
         record.outcome = Outcome::Limit;
         record.detail = "tunnels of the peer";

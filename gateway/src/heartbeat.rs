@@ -32,9 +32,8 @@ pub struct Heartbeats {
 impl Heartbeats {
     /// Watches exactly the peers of a snapshot.
     pub fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
-        let is_there = |peer: &PeerName| {
-            snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer))
-        };
+        let is_there =
+            |peer: &PeerName| snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer));
         self.running.retain(|peer, stop| {
             let keep = is_there(peer);
             if !keep {
@@ -42,7 +41,9 @@ impl Heartbeats {
             }
             keep
         });
-        let peers = snapshot.into_iter().flat_map(|snapshot| snapshot.remotes.keys());
+        let peers = snapshot
+            .into_iter()
+            .flat_map(|snapshot| snapshot.remotes.keys());
         for peer in peers {
             if self.running.contains_key(peer) {
                 continue;
@@ -52,7 +53,8 @@ impl Heartbeats {
             let (state, peer) = (Arc::clone(state), peer.clone());
             let tasks = state.tasks.clone();
             tasks.spawn(async move {
-                stop.run_until_cancelled(Box::pin(watch(&state, &peer))).await;
+                stop.run_until_cancelled(Box::pin(watch(&state, &peer)))
+                    .await;
                 state.reach.forget(&peer);
                 state.metrics.peer_reachable.remove(&PeerLabel {
                     peer: peer.to_string(),

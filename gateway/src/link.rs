@@ -74,14 +74,13 @@ pub async fn start(
 }
 
 /// Whether the snapshot in force by now accepts what another one accepted.
-fn verify(
-    state: &State,
-    world: &Arc<World>,
-    connection: &Connection,
-) -> Result<(), DialError> {
+fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<(), DialError> {
     let refused = |reason: &'static str| DialError {
         reason,
-        text: format!("the snapshot changed, and {} isn't accepted: {reason}", connection.facts().peer),
+        text: format!(
+            "the snapshot changed, and {} isn't accepted: {reason}",
+            connection.facts().peer
+        ),
     };
     let current = state.world().ok_or_else(|| refused("no_snapshot"))?;
     if Arc::ptr_eq(&current, world) {

@@ -95,8 +95,9 @@ pub fn client(
 /// name, so another one is as good there.
 #[must_use]
 pub fn server_name(peer: &PeerName) -> ServerName<'static> {
-    ServerName::try_from(peer.as_str().to_owned())
-        .unwrap_or(ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
+    ServerName::try_from(peer.as_str().to_owned()).unwrap_or(ServerName::IpAddress(
+        std::net::Ipv4Addr::UNSPECIFIED.into(),
+    ))
 }
 
 /// Why a handshake failed, as a stable name.

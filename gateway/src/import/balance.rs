@@ -86,6 +86,10 @@ mod tests {
             assert_eq!(order, [0, 1, 2]);
         }
         assert_eq!(seen, [true; 3]);
-        assert!(balance.order(&import, LoadBalancing::Random, 0, |_| false).is_empty());
+        assert!(
+            balance
+                .order(&import, LoadBalancing::Random, 0, |_| false)
+                .is_empty()
+        );
     }
 }

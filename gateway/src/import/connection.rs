@@ -45,12 +45,7 @@ struct Failure<'a> {
 }
 
 /// Serves one client.
-pub async fn serve(
-    state: Arc<State>,
-    import: ObjectName,
-    socket: TcpStream,
-    address: SocketAddr,
-) {
+pub async fn serve(state: Arc<State>, import: ObjectName, socket: TcpStream, address: SocketAddr) {
     let started = Instant::now();
     let id: [u8; 16] = rand::random();
     let request = hex::encode(id);
@@ -211,10 +206,7 @@ async fn find<'a>(
             fail(outcome, rule, String::new());
             continue;
         }
-        let bound = limits::bound(
-            limits::TUNNELS_PER_PEER,
-            snapshot.limits.tunnels_per_peer,
-        );
+        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
         let Some(slot) = state.tunnels.take(&source.peer, bound) else {
             fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
             continue;

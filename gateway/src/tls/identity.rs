@@ -69,8 +69,7 @@ impl Identity {
         );
         let of_key = |reason: String| failed(&files.key, reason);
         let key = read(&files.key).await.map_err(of_key)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(&key).map_err(|error| of_key(error.to_string()))?;
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| of_key(error.to_string()))?;
         let key = CertifiedKey::from_der(chain, key, provider)
             .map_err(|error| of_key(format!("with {}: {error}", files.certificate.display())))?;
         Ok(Self {
@@ -155,7 +154,10 @@ impl Identities {
             )
         };
         // The first of equals, since max_by_key takes the last.
-        self.known.iter().rev().max_by_key(|identity| rank(identity))
+        self.known
+            .iter()
+            .rev()
+            .max_by_key(|identity| rank(identity))
     }
 
     /// Whether other peers would recognise the certificate by the repository.

@@ -377,11 +377,7 @@ impl Connection {
         }
     }
 
-    fn received(
-        self: &Arc<Self>,
-        frame: Frame,
-        accept: &Arc<dyn Accept>,
-    ) -> Result<(), Closed> {
+    fn received(self: &Arc<Self>, frame: Frame, accept: &Arc<dyn Accept>) -> Result<(), Closed> {
         let protocol = |what, id| Err(Closed::Protocol(FrameError::Tunnel(what, id)));
         match frame {
             Frame::Open(id, open) => return self.opened(id, *open, accept),

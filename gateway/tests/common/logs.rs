@@ -10,7 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// The events at `weft::decision`, one line each.
 #[derive(Clone, Default)]
-#[expect(clippy::disallowed_types, reason = "a test's lock may be poisoned by its panic")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "a test's lock may be poisoned by its panic"
+)]
 pub struct Logs(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);

@@ -82,9 +82,12 @@ impl Peer {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        soon("the admin port's answer", socket.read_to_string(&mut answer))
-            .await
-            .unwrap();
+        soon(
+            "the admin port's answer",
+            socket.read_to_string(&mut answer),
+        )
+        .await
+        .unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         (status, body.to_owned())

@@ -1,6 +1,6 @@
 //! Gateways over real sockets and real TLS, all in one process.
 
+mod carry;
 #[path = "../common/mod.rs"]
 mod common;
-mod carry;
 mod world;
