@@ -148,7 +148,7 @@ async fn handle(
         chain,
         own: world.identity.fingerprint(),
     };
-    match timeout(limit, link::start(&state, &world, stream.into(), facts)).await {
+    match timeout(limit, link::start(&state, stream.into(), facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
         Err(_) => refused("timeout", ""),

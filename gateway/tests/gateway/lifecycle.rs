@@ -33,7 +33,10 @@ async fn the_admin_port_tells_what_is_in_force() {
     let pair = Pair::started(Service::echo().await).await;
     assert_eq!(pair.west.admin("/healthz").await.0, 200);
     let (status, body) = pair.west.admin("/readyz").await;
-    assert_eq!((status, body.as_str()), (503, "there is no snapshot in force\n"));
+    assert_eq!(
+        (status, body.as_str()),
+        (503, "there is no snapshot in force\n")
+    );
     pair.east.apply(&pair.east_plan().allow_all()).await;
     pair.west.apply(&pair.west_plan().allow_all()).await;
     assert_eq!(pair.west.admin("/readyz").await.0, 200);
