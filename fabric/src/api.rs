@@ -10,6 +10,7 @@ mod export;
 mod fabric;
 mod import;
 mod instance;
+mod label;
 mod metadata;
 mod object;
 mod peer;
@@ -29,9 +30,10 @@ pub use import::{Import, ImportSource, ImportSpec, LoadBalancing};
 pub use instance::{
     Dataplane, DataplaneType, Ingress, IngressType, Instance, InstanceSpec, LogLevel,
 };
+pub use label::{LabelError, check_label_key, check_label_value};
 pub use metadata::Metadata;
 pub use object::Object;
 pub use peer::{Gateway, Peer, PeerSpec};
 pub use revocations::{Fingerprint, Revocation, Revocations, RevocationsSpec};
-pub use selector::{LabelSelector, Operator, Requirement};
+pub use selector::{LabelSelector, Operator, Requirement, SelectorError, parse_selector};
 pub use workloads::{Workload, Workloads, WorkloadsSpec};

@@ -1,17 +1,44 @@
 //! YAML text to located values: JSON-shaped YAML 1.2 and nothing else.
+//!
+//! The event parser under it is seen by `reader` and `syntax` alone. One pass over its events makes
+//! the JSON value, the places of its parts, and everything that is wrong with the text; there is no
+//! recursion, so nesting can't exhaust the stack.
+//!
+//! Plain scalars become values by this table; quoted and block scalars are always strings.
+//!
+//! | plain scalar | value | said of it |
+//! |---|---|---|
+//! | `null`, `Null`, `NULL`, `~`, nothing | null | |
+//! | `true`, `True`, `TRUE`, `false`, `False`, `FALSE` | boolean: every tool agrees on these | |
+//! | `0`, `80`, `-1`: whole numbers as JSON writes them, within 64 bits | number | |
+//! | `80.0`, `1e3`: other numbers as JSON writes them | number | WEFT0014 |
+//! | any other spelling that some tool reads as a boolean, number, date or time | string | WEFT0013 |
+//! | everything else | string | |
+
+mod draft;
+mod findings;
+mod reader;
+mod scalar;
+mod spans;
+mod syntax;
 
 use serde_json::Value;
 
-use crate::diagnostic::{Finding, Span};
+use crate::diagnostic::{Code, Finding, Span};
+use findings::Findings;
+use reader::Reader;
+
+pub use spans::Spans;
 
 /// How much text is read; what goes beyond is a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one file.
+    /// Bytes of one file; never more than 4 GiB.
     pub file_bytes: u64,
-    /// Documents of one file.
+    /// Documents of one file, empty ones not counted.
     pub documents: usize,
-    /// Levels of nesting in a document.
+    /// Levels of nesting in a document: mappings and sequences around each other. Never more than
+    /// [`Limits::MAX_DEPTH`].
     pub depth: usize,
     /// Values (scalars, mappings, sequences) of one file.
     pub nodes: usize,
@@ -20,9 +47,11 @@ pub struct Limits {
 /// What a file's text says.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// The documents that could be read; comments alone and empty documents are none.
+    /// The documents that could be read; comments alone and empty documents are none. A document
+    /// whose value can't be told (a syntax error, an alias, a merge key, a key that is a
+    /// collection) isn't among them, and the findings say why.
     pub documents: Vec<Document>,
-    /// What is wrong with the text.
+    /// What is wrong with the text, in its order.
     pub findings: Vec<Finding>,
 }
 
@@ -33,13 +62,9 @@ pub struct Document {
     pub value: Value,
     /// Where its parts stand.
     pub spans: Spans,
-    /// Plain scalars and keys that need the schema to be judged (design §9's table).
+    /// Plain scalars that need the schema to be judged (design §9's table), in the text's order.
     pub notes: Vec<Note>,
 }
-
-/// Where the parts of a document stand.
-#[derive(Clone, Debug, Default)]
-pub struct Spans {}
 
 /// A plain scalar that is more or less than the string or number it looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +78,47 @@ pub struct Note {
 }
 
 /// Reads a file's text.
+///
+/// Of each code at most 256 findings are kept for a file, and one that counts the rest, so that a
+/// hostile file can't make the answer many times larger than itself.
 #[must_use]
 pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
-    let _ = (bytes, limits);
-    Parsed::default()
+    let mut findings = Findings::default();
+    // Places are counted in 32 bits.
+    let limit = limits.file_bytes.min(u64::from(u32::MAX));
+    if bytes.len() as u64 > limit {
+        let message = format!(
+            "the file has {} bytes, and at most {limit} are read",
+            bytes.len()
+        );
+        findings.push(Code::FileTooLarge, Span::FILE, || {
+            Finding::new(Code::FileTooLarge, Span::FILE, message)
+                .with_help("split the file into several")
+        });
+        return Parsed {
+            documents: Vec::new(),
+            findings: findings.finish(),
+        };
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Reader::new(text, limits, findings).read(),
+        Err(error) => {
+            let finding = syntax::not_utf8(bytes, error);
+            Parsed {
+                documents: Vec::new(),
+                findings: vec![finding],
+            }
+        }
+    }
 }
 
 // === impl Limits ===
+
+impl Limits {
+    /// The most levels that can be allowed: whoever walks or drops a value recurses, and this many
+    /// levels fit into the smallest stack of a thread with much to spare.
+    pub const MAX_DEPTH: usize = 256;
+}
 
 impl Default for Limits {
     fn default() -> Self {
@@ -72,21 +131,5 @@ impl Default for Limits {
     }
 }
 
-// === impl Spans ===
-
-impl Spans {
-    /// Where the value that a JSON pointer names stands; the nearest parent's place where it names
-    /// nothing.
-    #[must_use]
-    pub fn value(&self, pointer: &str) -> Span {
-        let _ = pointer;
-        Span::FILE
-    }
-
-    /// Where the key of the value that a JSON pointer names stands, for an item of a mapping.
-    #[must_use]
-    pub fn key(&self, pointer: &str) -> Option<Span> {
-        let _ = pointer;
-        None
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,16 @@
 //! Facts about certificates: names, chain, validity, usage, fingerprint.
+//!
+//! x509-parser tells what a certificate says, webpki decides what is trusted. The check of the
+//! repository and the gateway's TLS ask the same [`Authorities`].
+
+mod authority;
+mod facts;
+mod peer;
+mod pem;
+mod renewal;
+mod trust;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -6,6 +18,12 @@ use crate::api::Fingerprint;
 use crate::diagnostic::{Finding, Span};
 use crate::name::PeerName;
 use crate::plan::Certificate;
+
+pub use authority::check_authorities;
+pub use facts::Key;
+pub use peer::{check_leaves, find_leaves};
+pub use renewal::Renewal;
+pub use trust::{Authorities, IdentityError, Usage};
 
 /// The certificates of one PEM file, and what is wrong with the file by itself.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +43,8 @@ pub struct CertificateFacts {
     pub fingerprint: Fingerprint,
     /// Its `BEGIN` line.
     pub span: Span,
+    /// Its subject, for people.
+    pub subject: String,
     /// Its DNS names, as written.
     pub dns_names: Vec<String>,
     /// The first moment at which it is valid.
@@ -33,37 +53,54 @@ pub struct CertificateFacts {
     pub not_after: Timestamp,
     /// Whether it is a CA's.
     pub is_authority: bool,
+    /// Whether its key may sign what its kind signs: certificates a CA's, handshakes any other.
+    pub may_sign: bool,
+    /// The kind of its public key.
+    pub key: Key,
     /// The SHA-256 of its public key (SubjectPublicKeyInfo).
     pub key_digest: [u8; 32],
+}
+
+/// What the check of a peer's certificates goes by, besides the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The names of all peers of the fabric.
+    pub peers: &'a BTreeSet<PeerName>,
+    /// The fabric's CAs.
+    pub authorities: &'a Authorities,
+    /// When certificates are renewed.
+    pub renewal: Renewal,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Reads a PEM file of certificates.
 #[must_use]
 pub fn read(bytes: &[u8]) -> CertificateFile {
-    let _ = bytes;
-    CertificateFile::default()
+    pem::read(bytes)
 }
 
-/// Checks a peer's `cert.pem`: leaves with the peer's name (at most two), chain to the fabric's CA
-/// through the file's own intermediates, usage, key strength, and validity at `now`.
-#[must_use]
-pub fn check_peer(
-    peer: &PeerName,
-    is_dialled: bool,
-    file: &CertificateFile,
-    authorities: &[CertificateFacts],
-    now: Timestamp,
-) -> (Vec<CertificateFacts>, Vec<Finding>) {
-    let _ = (peer, is_dialled, file, authorities, now);
-    (Vec::new(), Vec::new())
-}
+// === impl CertificateFacts ===
 
-/// Checks a CA file: CA certificates alone, key strength, and validity at `now`.
-#[must_use]
-pub fn check_authorities(
-    file: &CertificateFile,
-    now: Timestamp,
-) -> (Vec<CertificateFacts>, Vec<Finding>) {
-    let _ = (file, now);
-    (Vec::new(), Vec::new())
+impl CertificateFacts {
+    /// What a certificate of DER says, wherever it comes from.
+    pub fn from_der(der: &[u8]) -> Result<Self, IdentityError> {
+        facts::parse(der, Span::FILE).map_err(IdentityError::Malformed)
+    }
+
+    /// Whether the certificate proves the name of a peer: one of its DNS names is that very name.
+    ///
+    /// A wildcard proves no peer's name.
+    #[must_use]
+    pub fn proves(&self, peer: &PeerName) -> bool {
+        self.dns_names
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(peer.as_str()))
+    }
+
+    /// Whether the certificate is valid at a moment.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now <= self.not_after
+    }
 }

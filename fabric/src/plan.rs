@@ -3,14 +3,19 @@
 //! A plan is the contract between the reconciler, which makes and stores it, and the gateway,
 //! which compiles it into a [`Snapshot`](crate::snapshot::Snapshot).
 
+mod difference;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ExportHosts, Fingerprint, Heartbeat, Limits, Object, Workload};
+use crate::api::{self, ExportHosts, Fingerprint, Heartbeat, Limits, Object, Workload};
 use crate::attributes::Labels;
-use crate::name::{ObjectKey, ObjectName, PeerName};
+use crate::fabric::{Fabric, Item, Unit};
+use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
+
+pub use difference::{Change, Difference, FieldChange, diff};
 
 /// What is to be in force in one peer, at one snapshot of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +76,130 @@ pub struct State {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Certificate(Vec<u8>);
+
+// === impl Plan ===
+
+impl Plan {
+    /// The plan of one peer; none where the peer isn't in force.
+    #[must_use]
+    pub fn of(fabric: &Fabric, peer: &PeerName) -> Option<Self> {
+        let unit = fabric.units.get(peer)?;
+        let mut objects: Vec<PlannedObject> = Vec::new();
+        objects.extend(unit.exports.values().map(PlannedObject::from_item));
+        objects.extend(fabric.policies_of(unit).map(PlannedObject::from_item));
+        let mut imports_itself = false;
+        for import in unit.imports.values() {
+            let Some(object) = import.in_force() else {
+                continue;
+            };
+            imports_itself |= object.spec.sources.iter().any(|s| s.peer == *peer.as_str());
+            let planned = PlannedObject::from_item(&import.item);
+            objects.push(PlannedObject {
+                object: Object::Import(object),
+                ..planned
+            });
+        }
+        // A peer that imports from itself reaches itself as it reaches the others.
+        let others = fabric
+            .units
+            .iter()
+            .filter(|(name, _)| *name != peer || imports_itself);
+        objects.extend(others.map(|(name, other)| PlannedObject::of_peer(name, other)));
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        Some(Self {
+            peer: peer.clone(),
+            revision: fabric.revision.clone(),
+            units: fabric
+                .units
+                .iter()
+                .map(|(name, unit)| (name.clone(), unit.revision.clone()))
+                .collect(),
+            objects,
+            state: State::of(fabric, unit),
+        })
+    }
+}
+
+// === impl PlannedObject ===
+
+impl PlannedObject {
+    fn from_item(item: &Item) -> Self {
+        let resource = item.resource();
+        Self {
+            key: resource.key.clone(),
+            origin: item.origin(),
+            object: resource.object.clone(),
+        }
+    }
+
+    /// The Peer by which others know a peer: in the file it may stand in any namespace.
+    fn of_peer(name: &PeerName, unit: &Unit) -> Self {
+        let key = ObjectKey {
+            kind: Kind::Peer,
+            namespace: None,
+            name: name.as_str().into(),
+        };
+        Self {
+            key,
+            ..Self::from_item(&unit.peer)
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn of(fabric: &Fabric, unit: &Unit) -> Self {
+        let leaves = |(name, unit): (&PeerName, &Unit)| {
+            let prints: BTreeSet<_> = unit.certificates.iter().map(|c| c.fingerprint).collect();
+            (!prints.is_empty()).then(|| (name.clone(), prints))
+        };
+        let workloads = match unit.workloads.as_ref().map(Item::object) {
+            Some(Object::Workloads(workloads)) => workloads.spec.workloads.clone(),
+            _ => Vec::new(),
+        };
+        let mut export_labels: BTreeMap<PeerName, BTreeMap<ObjectName, Labels>> = BTreeMap::new();
+        for import in unit
+            .imports
+            .values()
+            .filter_map(super::fabric::LinkedImport::in_force)
+        {
+            for source in &import.spec.sources {
+                let Some((peer, export)) = known_source(source) else {
+                    continue;
+                };
+                if let Some(labels) = fabric.export_labels(&peer, &export) {
+                    export_labels
+                        .entry(peer)
+                        .or_default()
+                        .insert(export, labels.clone());
+                }
+            }
+        }
+        Self {
+            fabric: fabric.name.clone(),
+            labels: unit.attributes.labels.clone(),
+            authorities: fabric
+                .authorities
+                .iter()
+                .map(|ca| ca.certificate.clone())
+                .collect(),
+            certificates: fabric.units.iter().filter_map(leaves).collect(),
+            revoked: fabric.revoked.clone(),
+            export_labels,
+            workloads,
+            export_hosts: fabric.spec.export_hosts.clone(),
+            heartbeat: fabric.spec.heartbeat.clone(),
+            limits: fabric.spec.limits.clone(),
+        }
+    }
+}
+
+fn known_source(source: &api::ImportSource) -> Option<(PeerName, ObjectName)> {
+    let peer = source.peer.parse().ok()?;
+    let export = ObjectName::new(&source.export_namespace, &source.export_name).ok()?;
+    Some((peer, export))
+}
 
 // === impl Certificate ===
 

@@ -4,6 +4,8 @@
 //! are those of one namespace: the Import's on the importer's side, the Export's on the exporter's.
 
 mod attribute;
+pub mod effects;
+mod possible;
 mod selector;
 mod set;
 mod steps;

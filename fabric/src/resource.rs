@@ -1,9 +1,20 @@
 //! Documents to typed objects, each checked by itself.
 
+mod draft;
+mod findings;
+mod metadata;
+mod read;
+mod spec;
+mod structure;
+
+use std::sync::Arc;
+
 use crate::api::Object;
 use crate::diagnostic::{Finding, Span};
-use crate::document::{Limits, Spans};
+use crate::document::Spans;
 use crate::name::ObjectKey;
+
+pub use read::read;
 
 /// The objects of one file, and what is wrong with each of them by itself.
 #[derive(Clone, Debug, Default)]
@@ -21,17 +32,10 @@ pub struct Resource {
     pub key: ObjectKey,
     /// The object.
     pub object: Object,
-    /// Where its parts stand.
-    spans: Spans,
+    /// Where its parts stand; shared by the objects of a List.
+    spans: Arc<Spans>,
     /// The JSON pointer of the object in its document: not empty inside a List.
-    base: String,
-}
-
-/// Reads the objects of a file.
-#[must_use]
-pub fn read(bytes: &[u8], limits: &Limits) -> File {
-    let _ = (bytes, limits);
-    File::default()
+    base: Box<str>,
 }
 
 // === impl Resource ===

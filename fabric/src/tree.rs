@@ -4,7 +4,8 @@
 //! bytes are wanted, and hands over a [`Blob`] for those that are. Blobs with equal bytes may be
 //! shared between trees: what is read out of a blob is worked out once and kept in it.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use unicode_normalization::UnicodeNormalization;
@@ -38,6 +39,7 @@ pub struct Tree {
     revision: Revision,
     files: BTreeMap<Arc<str>, Arc<Blob>>,
     diagnostics: Vec<Diagnostic>,
+    frozen: BTreeSet<Scope>,
 }
 
 /// Collects a [`Tree`] entry by entry.
@@ -45,8 +47,15 @@ pub struct Tree {
 pub struct TreeBuilder {
     tree: Tree,
     limits: Limits,
-    seen_files: usize,
-    seen_bytes: u64,
+    read: Seen,
+    searched: Seen,
+}
+
+/// How much went by already.
+#[derive(Debug, Default)]
+struct Seen {
+    files: usize,
+    bytes: u64,
 }
 
 /// What an entry of the repository is.
@@ -121,17 +130,18 @@ pub enum Place {
 impl Tree {
     /// Begins a tree.
     #[must_use]
-    pub const fn builder(revision: Revision, limits: Limits) -> TreeBuilder {
+    pub fn builder(revision: Revision, limits: Limits) -> TreeBuilder {
         let tree = Self {
             revision,
             files: BTreeMap::new(),
             diagnostics: Vec::new(),
+            frozen: BTreeSet::new(),
         };
         TreeBuilder {
             tree,
             limits,
-            seen_files: 0,
-            seen_bytes: 0,
+            read: Seen::default(),
+            searched: Seen::default(),
         }
     }
 
@@ -152,6 +162,12 @@ impl Tree {
         self.files.get(path)
     }
 
+    /// The scopes that a diagnostic of the tree itself freezes.
+    #[must_use]
+    pub const fn frozen(&self) -> &BTreeSet<Scope> {
+        &self.frozen
+    }
+
     /// What is wrong with the tree's entries themselves.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
@@ -167,83 +183,101 @@ impl TreeBuilder {
     /// `path` is relative to the repository's root, with `/` between its parts.
     pub fn visit(&mut self, path: &[u8], kind: EntryKind) -> Visit {
         let lossy = String::from_utf8_lossy(path);
-        let (scope, place) = locate(&lossy);
+        let (scope, place) = match kind {
+            EntryKind::File { .. } => locate(&lossy),
+            EntryKind::Symlink | EntryKind::Submodule => locate_link(&lossy),
+        };
         let path: Arc<str> = lossy.as_ref().into();
         let matters = scope != Scope::Elsewhere;
-        if matters && matches!(lossy, std::borrow::Cow::Owned(_)) {
-            self.report(Code::PathNotUtf8, &path, "the file's name isn't UTF-8");
+        if matters && matches!(lossy, Cow::Owned(_)) {
+            self.report(
+                Code::PathNotUtf8,
+                &scope,
+                &path,
+                "the file's name isn't UTF-8",
+            );
             return Visit::Skip;
         }
         let size = match kind {
             EntryKind::File { size } => size,
             EntryKind::Symlink if matters => {
-                self.report(Code::Symlink, &path, "a symbolic link is never followed");
+                self.report(
+                    Code::Symlink,
+                    &scope,
+                    &path,
+                    "a symbolic link is never followed",
+                );
                 return Visit::Skip;
             }
             EntryKind::Submodule if matters => {
-                self.report(Code::Submodule, &path, "a submodule is not read");
+                self.report(Code::Submodule, &scope, &path, "a submodule is not read");
                 return Visit::Skip;
             }
             EntryKind::Symlink | EntryKind::Submodule => return Visit::Skip,
         };
         if path.matches('/').count() > self.limits.directories {
             if matters {
-                let limit = self.limits.directories;
-                self.report(
-                    Code::PathTooDeep,
-                    &path,
-                    format!("more than {limit} directories deep"),
-                );
+                let message = format!("more than {} directories deep", self.limits.directories);
+                self.report(Code::PathTooDeep, &scope, &path, message);
             }
             return Visit::Skip;
         }
         if size > self.limits.document.file_bytes {
             let limit = self.limits.document.file_bytes;
             let message = format!("the file has {size} bytes, and {limit} are read");
-            let reads = !matches!(place, Place::Elsewhere | Place::Suspect);
-            self.report(
-                if reads {
-                    Code::FileTooLarge
-                } else {
-                    Code::NotSearched
-                },
-                &path,
-                message,
-            );
+            let code = if place.is_read() {
+                Code::FileTooLarge
+            } else {
+                Code::NotSearched
+            };
+            self.report(code, &scope, &path, message);
             return Visit::Skip;
         }
-        self.seen_files += 1;
-        self.seen_bytes += size;
-        if self.seen_files > self.limits.files || self.seen_bytes > self.limits.bytes {
-            self.refuse_more(&path);
+        if place == Place::Suspect {
+            let message = "the file is not read at this place or under this name";
+            self.report(Code::NotRead, &scope, &path, message);
+        }
+        let is_read = place.is_read();
+        let seen = if is_read {
+            &mut self.read
+        } else {
+            &mut self.searched
+        };
+        seen.files += 1;
+        seen.bytes += size;
+        if seen.files > self.limits.files || seen.bytes > self.limits.bytes {
+            self.refuse_more(is_read, &path);
             return Visit::Skip;
         }
-        match place {
-            Place::Elsewhere => Visit::Search,
-            Place::Suspect => {
-                let message = "the file is not read at this place or under this name";
-                self.report(Code::NotRead, &path, message);
-                Visit::Search
-            }
-            _ => Visit::Read,
-        }
+        if is_read { Visit::Read } else { Visit::Search }
     }
 
     /// Adds a file that [`visit`](Self::visit) asked for.
     pub fn add(&mut self, path: &[u8], blob: Arc<Blob>) {
         let path: Arc<str> = String::from_utf8_lossy(path).as_ref().into();
-        let outside = locate(&path).0 == Scope::Elsewhere;
+        let (scope, place) = locate(&path);
         for finding in &blob.keys {
             let diagnostic = finding.at(&path);
             // Outside the places of the fabric a key fails the check, and nothing can freeze.
-            self.tree.diagnostics.push(match outside {
-                true => diagnostic.with_effect(Effect::Fail),
-                false => diagnostic,
-            });
+            let diagnostic = match scope {
+                Scope::Elsewhere => diagnostic.with_effect(Effect::Fail),
+                Scope::Shared | Scope::Unit(_) => diagnostic,
+            };
+            self.push(&scope, diagnostic);
         }
-        if locate(&path).1.is_read() {
-            self.tree.files.insert(path, blob);
+        if !place.is_read() {
+            return;
         }
+        if blob.bytes.starts_with(LFS_POINTER) {
+            self.report(
+                Code::LfsPointer,
+                &scope,
+                &path,
+                "the file holds a pointer of Git LFS",
+            );
+            return;
+        }
+        self.tree.files.insert(path, blob);
     }
 
     /// The finished tree.
@@ -253,23 +287,40 @@ impl TreeBuilder {
         self.tree
     }
 
-    fn report(&mut self, code: Code, path: &Arc<str>, message: impl Into<String>) {
-        self.tree
-            .diagnostics
-            .push(Diagnostic::new(code, path, Span::FILE, message));
+    fn report(&mut self, code: Code, scope: &Scope, path: &Arc<str>, message: impl Into<String>) {
+        self.push(scope, Diagnostic::new(code, path, Span::FILE, message));
     }
 
-    /// Says once that there are too many files.
-    fn refuse_more(&mut self, path: &Arc<str>) {
-        if self
+    fn push(&mut self, scope: &Scope, diagnostic: Diagnostic) {
+        if diagnostic.effect == Effect::Freeze {
+            self.tree.frozen.insert(scope.clone());
+        }
+        self.tree.diagnostics.push(diagnostic);
+    }
+
+    /// Says once that there are too many files: to be read, which holds the whole fabric, since
+    /// what is missing can't be told, or to be searched.
+    fn refuse_more(&mut self, is_read: bool, path: &Arc<str>) {
+        let code = if is_read {
+            Code::TooManyFiles
+        } else {
+            Code::NotSearched
+        };
+        let Limits { files, bytes, .. } = self.limits;
+        let message = match is_read {
+            true => format!("the fabric has more than {files} files or {bytes} bytes"),
+            false => format!(
+                "more than {files} files or {bytes} bytes stand outside the fabric: this one and \
+                 those after it are not searched for private keys"
+            ),
+        };
+        let is_new = self
             .tree
             .diagnostics
             .iter()
-            .all(|known| known.code != Code::TooManyFiles)
-        {
-            let Limits { files, bytes, .. } = self.limits;
-            let message = format!("the repository holds more than {files} files or {bytes} bytes");
-            self.report(Code::TooManyFiles, path, message);
+            .all(|known| known.code != code || known.message != message);
+        if is_new {
+            self.report(code, &Scope::Shared, path, message);
         }
     }
 
@@ -363,6 +414,19 @@ impl Default for Limits {
         }
     }
 }
+
+/// Tells the same of a link, which may stand where a directory would: one at `peers/east` is in
+/// the way of the whole unit, one at `policies` of the shared files.
+fn locate_link(path: &str) -> (Scope, Place) {
+    match locate(path) {
+        (scope @ Scope::Unit(_), place) => (scope, place),
+        (scope, place) if place.is_read() => (scope, place),
+        _ => locate(&format!("{path}/x.yaml")),
+    }
+}
+
+/// How a pointer of Git LFS begins (its specification, version 1).
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// Tells what part of the fabric a path belongs to, and what is read there.
 #[must_use]

@@ -6,8 +6,12 @@
 
 #[path = "policy/allocation.rs"]
 mod allocation;
+#[path = "policy/effects.rs"]
+mod effects;
 #[path = "policy/oracle.rs"]
 mod oracle;
+#[path = "policy/possible.rs"]
+mod possible;
 #[path = "policy/scenarios.rs"]
 mod scenarios;
 #[path = "policy/unknown_client.rs"]

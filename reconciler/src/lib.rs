@@ -1,1 +1,14 @@
-//! stub
+//! Brings a Git commit into force: fetch, build, plan, apply, report.
+//!
+//! ```text
+//!  remote ──fetch──▶ git::Repository ──tree──▶ fabric::build ──plan──▶ store ──▶ snapshots
+//!                    (one bare store,          (pure)                  (last good state,
+//!                     no checkout)                                      survives restarts)
+//! ```
+//!
+//! The gateway is not known here: it reads the snapshots that the store hands out.
+
+pub mod git;
+pub mod reconcile;
+pub mod status;
+pub mod store;

@@ -1,1 +1,30 @@
-//! stub
+//! The harness of the end-to-end tests: real processes, real Git, real TLS, real sockets.
+//!
+//! Each test stands by itself: it gets loopback addresses that no other test has
+//! ([`Loopback`](network::Loopback)), folders of its own, and processes that end with it. When a test fails, what
+//! its processes said is printed.
+//!
+//! Everything blocks, so that a test reads from top to bottom; what waits has a deadline.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_in_result,
+    clippy::print_stderr,
+    reason = "code that only tests call fails by panicking, and talks to whoever runs the tests"
+)]
+
+pub mod binary;
+pub mod certificates;
+pub mod fabric;
+pub mod generator;
+pub mod git_server;
+pub mod impostor;
+pub mod network;
+pub mod peer;
+pub mod process;
+pub mod reference;
+pub mod repository;
+pub mod services;
+pub mod wait;
+pub mod yaml;

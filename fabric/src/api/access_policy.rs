@@ -30,8 +30,10 @@ pub struct AccessPolicySpec {
     /// What happens to a connection that the policy matches.
     pub action: Action,
     /// The clients; one of the entries must match.
+    #[schemars(length(min = 1))]
     pub from: Vec<WorkloadSetOrSelector>,
     /// The services; one of the entries must match.
+    #[schemars(length(min = 1))]
     pub to: Vec<WorkloadSetOrSelector>,
 }
 
@@ -51,6 +53,7 @@ pub enum Action {
 pub struct WorkloadSetOrSelector {
     /// Named sets; part of ClusterLink's API but not supported, so it must be empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 0), extend("x-weft-code" = "WEFT0114"))]
     pub workload_sets: Vec<String>,
     /// A selector over the attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,15 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(
+    with = "String",
+    inline,
+    extend(
+        "pattern" = "^([0-9]{1,9}(ms|s|m|h))+$",
+        "x-weft-code" = "WEFT0121",
+        "patternErrorMessage" = "a duration is numbers with units, such as 90s, 15m, 1h30m or 2160h"
+    )
+)]
 pub struct Duration(std::time::Duration);
 
 /// A text that is no duration.

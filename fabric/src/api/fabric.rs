@@ -9,6 +9,7 @@ pub struct Fabric {
     /// The fabric's name.
     pub metadata: Metadata,
     /// Defaults and guard rails; all of it is optional.
+    #[serde(default)]
     pub spec: FabricSpec,
 }
 
@@ -83,7 +84,10 @@ pub struct Certificates {
     /// How long a new certificate is valid.
     pub validity: Duration,
     /// After which part of its validity a certificate is renewed, such as `66%`.
-    #[schemars(regex(pattern = "^([1-9]?[0-9])%$"))]
+    #[schemars(
+        regex(pattern = "^[1-9][0-9]?%$"),
+        extend("patternErrorMessage" = "a part is a whole percentage from 1% to 99%, such as 66%")
+    )]
     pub renew_at: String,
 }
 

@@ -9,6 +9,7 @@ use crate::attributes::Labels;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     /// The object's name, unique for its kind and namespace.
+    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0109"))]
     pub name: String,
     /// The namespace that the object lives in; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,5 @@
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     AccessPolicy, Export, Fabric, Import, Instance, Metadata, Peer, PrivilegedAccessPolicy,
@@ -6,8 +7,8 @@ use super::{
 };
 use crate::name::Kind;
 
-/// Any object of a fabric repository; serialises with its `apiVersion` and `kind`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Any object of a fabric repository; serialises as `apiVersion`, `kind`, `metadata`, `spec`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(tag = "kind")]
 #[allow(missing_docs, reason = "each variant is the kind of its name")]
 pub enum Object {
@@ -55,5 +56,27 @@ impl Object {
             Self::PrivilegedAccessPolicy(object) => &object.metadata,
             Self::Instance(object) => &object.metadata,
         }
+    }
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = self.kind();
+        let mut object = serializer.serialize_struct("Object", 4)?;
+        object.serialize_field("apiVersion", kind.api_version())?;
+        object.serialize_field("kind", kind.as_str())?;
+        object.serialize_field("metadata", self.metadata())?;
+        match self {
+            Self::Fabric(fabric) => object.serialize_field("spec", &fabric.spec),
+            Self::Revocations(revocations) => object.serialize_field("spec", &revocations.spec),
+            Self::Workloads(workloads) => object.serialize_field("spec", &workloads.spec),
+            Self::Peer(peer) => object.serialize_field("spec", &peer.spec),
+            Self::Export(export) => object.serialize_field("spec", &export.spec),
+            Self::Import(import) => object.serialize_field("spec", &import.spec),
+            Self::AccessPolicy(policy) => object.serialize_field("spec", &policy.spec),
+            Self::PrivilegedAccessPolicy(policy) => object.serialize_field("spec", &policy.spec),
+            Self::Instance(instance) => object.serialize_field("spec", &instance.spec),
+        }?;
+        object.end()
     }
 }

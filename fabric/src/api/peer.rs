@@ -25,6 +25,7 @@ pub struct PeerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Gateway {
     /// A DNS name or an IP address.
+    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0116"))]
     pub host: String,
     /// A TCP port.
     pub port: NonZeroU16,

@@ -33,13 +33,25 @@ pub struct Revocation {
     pub reason: Option<String>,
     /// Since when, as YYYY-MM-DD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        regex(pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+        extend("patternErrorMessage" = "a date is written as YYYY-MM-DD")
+    )]
     pub date: Option<String>,
 }
 
 /// The SHA-256 of a certificate's DER; written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
+#[schemars(
+    with = "String",
+    inline,
+    extend(
+        "pattern" = "^[0-9a-fA-F]{64}$",
+        "x-weft-code" = "WEFT0119",
+        "patternErrorMessage" = "a fingerprint is 64 hexadecimal digits: the SHA-256 of a certificate's DER"
+    )
+)]
 pub struct Fingerprint([u8; 32]);
 
 // === impl Fingerprint ===

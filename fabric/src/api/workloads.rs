@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Metadata;
 use crate::attributes::Labels;
+use crate::host::parse_network;
 
 /// The workloads of a host without Kubernetes: which addresses stand for which client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,9 +28,10 @@ pub struct WorkloadsSpec {
 pub struct Workload {
     /// IP addresses or ranges in CIDR notation.
     #[serde(deserialize_with = "networks")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(with = "Vec<String>", length(min = 1))]
     pub addresses: Vec<IpNet>,
     /// The workload's namespace.
+    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0109"))]
     pub namespace: String,
     /// The workload's service account.
     #[serde(default = "default_service_account")]
@@ -48,14 +50,6 @@ fn networks<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<IpN
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts
         .iter()
-        .map(|text| network(text).map_err(serde::de::Error::custom))
+        .map(|text| parse_network(text).map_err(serde::de::Error::custom))
         .collect()
-}
-
-fn network(text: &str) -> Result<IpNet, ipnet::AddrParseError> {
-    text.parse()
-        .or_else(|error| match text.parse::<std::net::IpAddr>() {
-            Ok(address) => Ok(IpNet::from(address)),
-            Err(_) => Err(error),
-        })
 }

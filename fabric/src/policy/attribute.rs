@@ -55,14 +55,14 @@ impl Side {
     }
 
     /// The attributes that are no labels, with their whole key.
-    pub(super) const fn plain_keys(self) -> &'static [&'static str] {
+    pub(super) const fn plain_keys(self) -> [&'static str; 3] {
         match self {
-            Self::From => &[
+            Self::From => [
                 "client.clusterlink.net/namespace",
                 "client.clusterlink.net/service-account",
                 "peer.clusterlink.net/name",
             ],
-            Self::To => &[
+            Self::To => [
                 "export.clusterlink.net/name",
                 "export.clusterlink.net/namespace",
                 "peer.clusterlink.net/name",
@@ -71,13 +71,13 @@ impl Side {
     }
 
     /// What the keys of label attributes begin with; the label's own key follows.
-    pub(super) const fn label_prefixes(self) -> &'static [&'static str] {
+    pub(super) const fn label_prefixes(self) -> [&'static str; 2] {
         match self {
-            Self::From => &[
+            Self::From => [
                 "client.clusterlink.net/labels.",
                 "peer.clusterlink.net/labels.",
             ],
-            Self::To => &[
+            Self::To => [
                 "export.clusterlink.net/labels.",
                 "peer.clusterlink.net/labels.",
             ],
@@ -120,6 +120,16 @@ impl Attribute {
         matches!(
             self,
             Self::ClientNamespace | Self::ClientServiceAccount | Self::ClientLabel(_)
+        )
+    }
+
+    /// Whether every connection has the attribute, whatever it is.
+    ///
+    /// Not the client's: one that is unknown has none.
+    pub(super) const fn is_always_there(&self) -> bool {
+        matches!(
+            self,
+            Self::ClientPeerName | Self::ExportName | Self::ExportNamespace | Self::ExportPeerName
         )
     }
 

@@ -1,5 +1,7 @@
 //! Compiled selectors: keys are attributes already, values are sorted.
 
+use std::collections::BTreeMap;
+
 use super::attribute::{Attribute, Side, Value};
 use super::{Mismatch, Request};
 use crate::api::{LabelSelector, Operator, WorkloadSetOrSelector};
@@ -108,6 +110,51 @@ pub(super) fn terms(side: Side, selector: &LabelSelector) -> impl Iterator<Item 
         let (key, operator) = (&expression.key, expression.operator);
         Term::new(side, key, operator, &expression.values, Some(index))
     }))
+}
+
+/// The first term with which no value of its attribute satisfies all terms so far; `relevant` says
+/// which attributes are looked at.
+pub(super) fn contradiction(
+    terms: &[Term],
+    relevant: impl Fn(&Attribute) -> bool,
+) -> Option<&Term> {
+    let mut groups: BTreeMap<&Attribute, Vec<&Term>> = BTreeMap::new();
+    for term in terms {
+        if let Some(attribute) = term
+            .attribute
+            .as_ref()
+            .filter(|attribute| relevant(attribute))
+        {
+            groups.entry(attribute).or_default().push(term);
+        }
+    }
+    groups.into_iter().find_map(|(attribute, group)| {
+        if is_satisfiable(attribute, &group) {
+            return None;
+        }
+        // More terms never make more possible, so the place is found by halving.
+        let counts: Vec<usize> = (1..=group.len()).collect();
+        let before = counts.partition_point(|count| {
+            is_satisfiable(attribute, group.get(..*count).unwrap_or_default())
+        });
+        group.get(before).copied()
+    })
+}
+
+/// Whether some value of an attribute, or its absence, satisfies all of the terms.
+fn is_satisfiable(attribute: &Attribute, terms: &[&Term]) -> bool {
+    let holds_for = |value: Option<&str>| terms.iter().all(|term| term.holds(value));
+    if !attribute.is_always_there() && holds_for(None) {
+        return true;
+    }
+    let lists = terms.iter().filter(|term| term.operator == Operator::In);
+    match lists.min_by_key(|term| term.values.len()) {
+        Some(shortest) => shortest.values.iter().any(|value| holds_for(Some(value))),
+        // There is always a value that nobody has listed.
+        None => terms
+            .iter()
+            .all(|term| term.operator != Operator::DoesNotExist),
+    }
 }
 
 // === impl Term ===

@@ -70,18 +70,35 @@ impl PolicySet {
 
     /// The first policy that matches, or else the first one that may match.
     pub(super) fn find(&self, request: &Request<'_>) -> Option<(Verdict, &Rule)> {
-        let mut best = search(&self.unfiled, request, None);
-        if request.client.is_none() {
-            best = search(&self.by_client, request, best);
-        }
-        for (attribute, file) in &self.files {
-            if let Value::Present(value) = attribute.value(request)
-                && let Some(policies) = file.get(value)
-            {
-                best = search(policies, request, best);
+        let lists = self.lists(request);
+        lists.fold(None, |best, policies| search(policies, request, best))
+    }
+
+    /// The policies that match or may match, in no particular order.
+    pub(super) fn matching<'a>(
+        &'a self,
+        request: &'a Request<'_>,
+    ) -> impl Iterator<Item = &'a Policy> {
+        let policies = self.lists(request).flatten().map(Arc::as_ref);
+        policies.filter(|policy| policy.verdict(request) != Verdict::No)
+    }
+
+    /// The lists that hold every policy that matches or may match, each of them once.
+    fn lists<'a>(&'a self, request: &Request<'_>) -> impl Iterator<Item = &'a [Arc<Policy>]> {
+        let request = *request;
+        let by_client = request
+            .client
+            .is_none()
+            .then_some(self.by_client.as_slice());
+        let filed = self.files.iter().filter_map(move |(attribute, file)| {
+            match attribute.value(&request) {
+                Value::Present(value) => file.get(value).map(Vec::as_slice),
+                Value::Absent | Value::Unknown => None,
             }
-        }
-        best
+        });
+        std::iter::once(self.unfiled.as_slice())
+            .chain(by_client)
+            .chain(filed)
     }
 }
 

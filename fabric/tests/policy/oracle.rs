@@ -41,7 +41,7 @@ const VALUES: &[&str] = &["a", "b", "c"];
 // --- the oracle ---
 
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Answer {
+pub(crate) enum Answer {
     Matches,
     Could,
     Misses,
@@ -118,7 +118,7 @@ fn looks_at_client(requirement: &Requirement) -> bool {
     requirement.key.starts_with("client.clusterlink.net/")
 }
 
-fn answer(spec: &AccessPolicySpec, world: &World) -> Answer {
+pub(crate) fn answer(spec: &AccessPolicySpec, world: &World) -> Answer {
     let (from, to) = attributes(world);
     let selectors = |entries: &[WorkloadSetOrSelector]| -> Vec<Vec<Requirement>> {
         let selector =
@@ -156,7 +156,7 @@ fn answer(spec: &AccessPolicySpec, world: &World) -> Answer {
 }
 
 /// ClusterLink's five steps; names without a slash are privileged.
-fn oracle(specs: &Named, world: &World) -> String {
+pub(crate) fn oracle(specs: &Named, world: &World) -> String {
     let namespace = format!("{}/", world.namespace);
     for is_privileged in [true, false] {
         for action in [Action::Deny, Action::Allow] {
@@ -194,11 +194,11 @@ fn oracle(specs: &Named, world: &World) -> String {
 
 // --- what is drawn ---
 
-fn value() -> impl Strategy<Value = String> {
+pub(crate) fn value() -> impl Strategy<Value = String> {
     select(VALUES).prop_map(str::to_owned)
 }
 
-fn some_labels() -> impl Strategy<Value = Labels> {
+pub(crate) fn some_labels() -> impl Strategy<Value = Labels> {
     let keys = subsequence(vec!["x", "e.com/x"], 0..=2);
     keys.prop_flat_map(|keys| {
         let values = proptest::collection::vec(value(), keys.len());
@@ -240,7 +240,7 @@ fn entries(keys: &'static [&'static str]) -> impl Strategy<Value = Vec<WorkloadS
     proptest::collection::vec(selector, 1..3)
 }
 
-fn named_specs() -> impl Strategy<Value = Named> {
+pub(crate) fn named_specs() -> impl Strategy<Value = Named> {
     let name = select(vec![
         "p1", "p2", "p3", "a/r1", "a/r2", "a/r3", "b/r1", "b/r2",
     ]);
@@ -250,7 +250,7 @@ fn named_specs() -> impl Strategy<Value = Named> {
     proptest::collection::btree_map(name.prop_map(str::to_owned), spec, 0..9)
 }
 
-fn world() -> impl Strategy<Value = World> {
+pub(crate) fn world() -> impl Strategy<Value = World> {
     let peer = || {
         (value(), some_labels()).prop_map(|(name, labels)| PeerAttributes {
             name: name.parse().unwrap(),

@@ -1,0 +1,28 @@
+//! The subcommands, one file each.
+
+pub(crate) mod code;
+pub(crate) mod completions;
+pub(crate) mod create;
+pub(crate) mod demo;
+pub(crate) mod explain;
+pub(crate) mod init;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod validate;
+
+use crate::args::Command;
+
+/// Runs a command; the number is the process's exit code.
+pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Init(command) => command.run(),
+        Command::Create(command) => command.run(),
+        Command::Validate(command) => command.run(),
+        Command::Plan(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Code(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    }
+}

@@ -1,0 +1,116 @@
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anstyle::AnsiColor;
+use fabric::fabric::Build;
+use fabric::tree::Tree;
+
+use crate::exit;
+use crate::output::{Format, OutputArgs, columns};
+use crate::render::text::Frames;
+use crate::render::{count, escape, json};
+use crate::source::{Counts, ReadArgs};
+
+/// Check a fabric repository
+///
+/// Reads every file of the fabric and reports everything that is wrong with it, at its place: what
+/// can't be understood, what doesn't fit together, certificates that are wrong or run out, private
+/// keys, and policies that don't do what was probably meant. Peers run the same check over the same
+/// bytes before they put a commit in force.
+///
+/// Without --rev the files on disk are checked, leaving out what Git ignores; with it the files of
+/// a commit, as the peers will see them. `weft code` explains each code.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  weft validate
+  weft validate --rev HEAD ~/acme
+  weft validate -o text -o json=report.json
+
+Exit codes:
+  0  no errors (there may be warnings)
+  1  errors
+  2  wrong usage, or the repository can't be read")]
+pub(crate) struct Validate {
+    /// A place in the repository
+    #[arg(value_name = "PATH", default_value = ".")]
+    path: PathBuf,
+
+    /// The commit to check: an id, a branch, a tag, HEAD~1
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    #[command(flatten)]
+    read: ReadArgs,
+}
+
+impl Validate {
+    /// Checks the repository.
+    pub(crate) fn run(self) -> anyhow::Result<u8> {
+        let mut source = self.read.source(&self.path);
+        let tree = source.tree(self.rev.as_deref())?;
+        let build = source.build(&tree);
+        let counts = Counts::of(&tree, &build);
+        self.output.write(|format, out| match format {
+            Format::Text => write_text(&tree, &build, &counts, out),
+            Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
+        })?;
+        Ok(match counts.errors {
+            0 => exit::DONE,
+            _ => exit::FINDINGS,
+        })
+    }
+}
+
+fn write_text(tree: &Tree, build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
+    let frames = Frames::new(tree, columns());
+    for diagnostic in &build.diagnostics {
+        frames.write(diagnostic, out)?;
+    }
+    write_summary(build, counts, out)
+}
+
+/// Writes the last line: how much was looked at, and what came out.
+fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
+    let color = match (counts.errors, counts.warnings) {
+        (0, 0) => AnsiColor::Green,
+        (0, _) => AnsiColor::Yellow,
+        _ => AnsiColor::Red,
+    };
+    let style = color.on_default().bold();
+    let name = match &build.fabric {
+        Some(fabric) if !fabric.name.is_empty() => {
+            format!("fabric {}: ", escape::text(&fabric.name))
+        }
+        _ => String::new(),
+    };
+    write!(
+        out,
+        "{style}{}{style:#}: {name}{}, {}",
+        match counts.errors {
+            0 => "ok",
+            _ => "failed",
+        },
+        count(counts.peers, "peer"),
+        count(counts.files, "file"),
+    )?;
+    for (number, word) in [
+        (counts.errors, "error"),
+        (counts.warnings, "warning"),
+        (counts.notes, "note"),
+    ] {
+        if number > 0 {
+            write!(out, ", {}", count(number, word))?;
+        }
+    }
+    if build.is_held {
+        write!(out, "; the whole fabric is frozen")?;
+    } else if !build.frozen.is_empty() {
+        let frozen: Vec<_> = build.frozen.iter().map(|unit| escape::text(unit)).collect();
+        write!(out, "; frozen: {}", frozen.join(", "))?;
+    }
+    writeln!(out)
+}

@@ -1,0 +1,200 @@
+//! Which files a command looks at, and what they come to.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use fabric::diagnostic::Effect;
+use fabric::fabric::{Build, LastGood, build};
+use fabric::tree::{Limits, Tree};
+use jiff::Timestamp;
+use reconciler::git::{self, BlobCache, Repository};
+
+use crate::repository::FabricDirectory;
+
+/// The options that bound what is read, and say when it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// The time at which certificates are judged
+    #[arg(long, value_name = "TIME", hide = true, env = "WEFT_NOW")]
+    now: Option<Timestamp>,
+}
+
+/// The options that bound what is read.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// The largest file that is read, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().document.file_bytes)]
+    max_file_bytes: u64,
+
+    /// How many documents of one file are read
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().document.documents)]
+    max_documents: usize,
+
+    /// How deep a document may be nested
+    #[arg(long, value_name = "LEVELS", default_value_t = Limits::default().document.depth)]
+    max_depth: usize,
+
+    /// How many files are read in all
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().files)]
+    max_files: usize,
+
+    /// How much is read in all, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().bytes)]
+    max_bytes: u64,
+
+    /// How many directories deep files are read
+    #[arg(long, value_name = "LEVELS", default_value_t = Limits::default().directories)]
+    max_directories: usize,
+}
+
+/// A fabric repository that is read: a directory, and the Git repository around it where one is
+/// asked for.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    limits: Limits,
+    now: Timestamp,
+    cache: BlobCache,
+}
+
+/// How much was looked at, and found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Files of the fabric.
+    pub(crate) files: usize,
+    /// Peers in force.
+    pub(crate) peers: usize,
+    /// Diagnostics that fail the check.
+    pub(crate) errors: usize,
+    /// Warnings.
+    pub(crate) warnings: usize,
+    /// Notes.
+    pub(crate) notes: usize,
+}
+
+// === impl LimitArgs ===
+
+impl LimitArgs {
+    /// How much is read.
+    pub(crate) const fn limits(&self) -> Limits {
+        Limits {
+            document: fabric::document::Limits {
+                file_bytes: self.max_file_bytes,
+                documents: self.max_documents,
+                depth: self.max_depth,
+                // Bounded by the file's size already; what a value costs isn't for users to know.
+                nodes: DEFAULT_NODES,
+            },
+            files: self.max_files,
+            bytes: self.max_bytes,
+            directories: self.max_directories,
+        }
+    }
+}
+
+// === impl ReadArgs ===
+
+impl ReadArgs {
+    /// The repository that a path lies in.
+    pub(crate) fn source(&self, path: &Path) -> Source {
+        Source {
+            path: path.to_owned(),
+            limits: self.limits.limits(),
+            now: self.now.unwrap_or_else(Timestamp::now),
+            cache: BlobCache::new(),
+        }
+    }
+}
+
+/// As the model has it.
+const DEFAULT_NODES: usize = 1_000_000;
+
+// === impl Source ===
+
+impl Source {
+    /// The files of a commit, or without one those on disk.
+    pub(crate) fn tree(&mut self, revision: Option<&str>) -> anyhow::Result<Tree> {
+        match revision {
+            Some(revision) => self.commit(revision),
+            None => self.working_tree(),
+        }
+    }
+
+    fn working_tree(&self) -> anyhow::Result<Tree> {
+        std::fs::metadata(&self.path)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        // Without a fabric.yaml its absence is to be told of the directory that was named.
+        let top = FabricDirectory::around(&self.path)?;
+        let top = top.as_ref().map_or(&*self.path, FabricDirectory::path);
+        Ok(git::working_tree(top, &self.limits)?)
+    }
+
+    fn commit(&mut self, revision: &str) -> anyhow::Result<Tree> {
+        let repository = self.repository()?;
+        let commit = repository.resolve(revision)?;
+        Ok(repository.tree(commit.id, &self.limits, &mut self.cache)?)
+    }
+
+    /// The Git repository.
+    pub(crate) fn repository(&self) -> anyhow::Result<Repository> {
+        Ok(Repository::discover(&self.path)?)
+    }
+
+    /// Whether the repository has no commit yet.
+    pub(crate) fn is_unborn(&self) -> anyhow::Result<bool> {
+        let failed = || format!("cannot open the Git repository of {}", self.path.display());
+        let repository = git2::Repository::discover(&self.path).with_context(failed)?;
+        match repository.head() {
+            Err(error) if error.code() == git2::ErrorCode::UnbornBranch => Ok(true),
+            head => head.map(|_| false).with_context(failed),
+        }
+    }
+
+    /// The first parent of a commit; none where it is the first commit.
+    pub(crate) fn parent(&self, revision: &str) -> anyhow::Result<Option<String>> {
+        // Says well what is wrong with the revision, where something is.
+        let commit = self.repository()?.resolve(revision)?;
+        let failed = || format!("cannot find the parent of {revision}");
+        let repository = git2::Repository::discover(&self.path).with_context(failed)?;
+        let id = git2::Oid::from_str(&commit.id.to_string()).with_context(failed)?;
+        let commit = repository.find_commit(id).with_context(failed)?;
+        match commit.parent_count() {
+            0 => Ok(None),
+            _ => Ok(Some(commit.parent_id(0).with_context(failed)?.to_string())),
+        }
+    }
+
+    /// What a tree comes to by itself: nothing is known of an earlier good state.
+    pub(crate) fn build(&self, tree: &Tree) -> Build {
+        self.build_after(tree, &LastGood::default())
+    }
+
+    /// What a tree comes to after an earlier good state.
+    pub(crate) fn build_after(&self, tree: &Tree, last_good: &LastGood) -> Build {
+        build(tree, last_good, self.now)
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Counts what a tree came to.
+    pub(crate) fn of(tree: &Tree, build: &Build) -> Self {
+        let count = |effects: &[Effect]| {
+            let all = build.diagnostics.iter();
+            all.filter(|diagnostic| effects.contains(&diagnostic.effect))
+                .count()
+        };
+        Self {
+            files: tree.files().count(),
+            peers: build.fabric.as_ref().map_or(0, |f| f.units.len()),
+            errors: count(&[Effect::Fail, Effect::Freeze]),
+            warnings: count(&[Effect::Warn]),
+            notes: count(&[Effect::Note]),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Imports against the exports of the others, and against each other's ports.
+
+use std::collections::BTreeMap;
+
+use super::{Fabric, Item, Unit};
+use crate::api::{Import, Object};
+use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
+use crate::name::{ObjectName, PeerName};
+
+/// The port on which a gateway listens for the other gateways unless told otherwise: no import can
+/// have it.
+pub const GATEWAY_PORT: u16 = 4443;
+
+/// Drops the sources that lead nowhere and the imports whose port is taken, and reports them.
+pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
+    let mut dropped: BTreeMap<PeerName, Vec<(ObjectName, usize)>> = BTreeMap::new();
+    for (peer, unit) in &fabric.units {
+        for (name, import) in &unit.imports {
+            let Object::Import(object) = import.item.object() else {
+                continue;
+            };
+            if object.spec.sources.is_empty() {
+                let span = import.item.resource().key_span("/spec/sources");
+                let message = "the import has no sources: connections to it are refused";
+                diagnostics.push(Diagnostic::new(
+                    Code::NoSources,
+                    import.item.path(),
+                    span,
+                    message,
+                ));
+            }
+            for index in 0..object.spec.sources.len() {
+                if let Some(diagnostic) = check_source(fabric, &import.item, object, index) {
+                    diagnostics.push(diagnostic);
+                    dropped
+                        .entry(peer.clone())
+                        .or_default()
+                        .push((name.clone(), index));
+                }
+            }
+        }
+    }
+    for (peer, sources) in dropped {
+        let Some(unit) = fabric.units.get_mut(&peer) else {
+            continue;
+        };
+        for (name, index) in sources {
+            if let Some(import) = unit.imports.get_mut(&name) {
+                import.dropped.insert(index);
+            }
+        }
+    }
+    for unit in fabric.units.values_mut() {
+        check_ports(unit, diagnostics);
+    }
+}
+
+fn check_source(fabric: &Fabric, item: &Item, import: &Import, index: usize) -> Option<Diagnostic> {
+    let source = import.spec.sources.get(index)?;
+    let span = |field: &str| {
+        item.resource()
+            .value_span(&format!("/spec/sources/{index}/{field}"))
+    };
+    let known = source.peer.parse::<PeerName>().ok();
+    if known
+        .as_ref()
+        .is_some_and(|peer| fabric.unknown.contains(peer))
+    {
+        // A broken unit's exports are unknown, not absent.
+        return None;
+    }
+    let Some(unit) = known.and_then(|peer| fabric.units.get(&peer)) else {
+        let message = format!("the fabric has no peer {:?}", source.peer);
+        let peers = fabric.units.keys().map(PeerName::as_str);
+        let diagnostic = Diagnostic::new(Code::UnknownPeer, item.path(), span("peer"), message);
+        return Some(match nearest(&source.peer, peers) {
+            Some(peer) => diagnostic.with_help(format!("did you mean {peer:?}?")),
+            None => diagnostic,
+        });
+    };
+    let export = ObjectName::new(&source.export_namespace, &source.export_name);
+    if export
+        .as_ref()
+        .is_ok_and(|export| unit.exports.contains_key(export))
+    {
+        return None;
+    }
+    let (namespace, name) = (&source.export_namespace, &source.export_name);
+    let message = format!("the peer {:?} exports no {namespace}/{name}", source.peer);
+    // The same name in another namespace is the likeliest slip, then a letter.
+    let moved = unit.exports.keys().find(|export| export.name() == *name);
+    let close = || {
+        let same = unit
+            .exports
+            .keys()
+            .filter(|export| export.namespace() == *namespace);
+        nearest(name, same.map(ObjectName::name)).map(|name| format!("{namespace}/{name}"))
+    };
+    let field = if moved.is_some() {
+        "exportNamespace"
+    } else {
+        "exportName"
+    };
+    let diagnostic = Diagnostic::new(Code::UnknownExport, item.path(), span(field), message)
+        .with_related(
+            unit.peer.path(),
+            unit.peer.resource().value_span("/metadata/name"),
+            "this peer",
+        );
+    Some(match moved.map(ToString::to_string).or_else(close) {
+        Some(export) => diagnostic.with_help(format!("did you mean {export:?}?")),
+        None => diagnostic,
+    })
+}
+
+/// Finds imports that would listen on one port; the later one by name is dropped.
+///
+/// A target port that is written counts everywhere. A port that stands in for an absent target port
+/// counts on a host without Kubernetes; in a cluster a free one is leased.
+fn check_ports(unit: &mut Unit, diagnostics: &mut Vec<Diagnostic>) {
+    let is_host = unit.workloads.is_some();
+    let mut taken: BTreeMap<u16, (bool, ObjectName)> = BTreeMap::new();
+    let mut dropped = Vec::new();
+    for (name, import) in &unit.imports {
+        let Object::Import(object) = import.item.object() else {
+            continue;
+        };
+        let (port, is_written) = match object.spec.target_port {
+            0 => (object.spec.port.get(), false),
+            port => (port, true),
+        };
+        let resource = import.item.resource();
+        let span = resource.value_span(if is_written {
+            "/spec/targetPort"
+        } else {
+            "/spec/port"
+        });
+        let report =
+            |message: String| Diagnostic::new(Code::PortClash, import.item.path(), span, message);
+        if port == GATEWAY_PORT && (is_written || is_host) {
+            let message = format!("port {port} is the gateway's own");
+            diagnostics
+                .push(report(message).with_help("choose another targetPort, or leave it out"));
+            dropped.push(name.clone());
+            continue;
+        }
+        let Some((other_written, other)) = taken.get(&port) else {
+            taken.insert(port, (is_written, name.clone()));
+            continue;
+        };
+        let is_certain = is_host || (is_written && *other_written);
+        let message = match is_certain {
+            true => format!("port {port} is taken by the import {other}"),
+            false => format!("without Kubernetes port {port} is taken by the import {other}"),
+        };
+        let first = unit.imports.get(other).map(|other| &other.item);
+        let mut diagnostic = report(message).with_help("give one of them another targetPort");
+        if let Some(first) = first {
+            let span = first.resource().value_span("/spec/port");
+            diagnostic = diagnostic.with_related(first.path(), span, "the other one");
+        }
+        if is_certain {
+            dropped.push(name.clone());
+        } else {
+            diagnostic = diagnostic.with_effect(Effect::Warn);
+        }
+        diagnostics.push(diagnostic);
+    }
+    for name in dropped {
+        unit.imports.remove(&name);
+    }
+}

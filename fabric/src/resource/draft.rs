@@ -1,0 +1,193 @@
+//! An object while it is checked: its value, its places, and what was found so far.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::findings::Findings;
+use super::metadata;
+use super::structure::escape;
+use crate::diagnostic::{Code, Effect, Finding, Span};
+use crate::document::{Note, Spans};
+use crate::name::{Kind, ObjectKey};
+
+/// An object while it is checked.
+///
+/// The rules look at the value and not at the typed object, so that they have their say also where
+/// the schema refuses another part of the object: all findings come at once.
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) value: &'a Value,
+    /// The JSON pointer of the object in its document.
+    base: &'a str,
+    spans: &'a Spans,
+    /// What the text says of the object's scalars.
+    notes: &'a [Note],
+    findings: &'a mut Findings,
+    /// The gravest of what was found in this object.
+    worst: Effect,
+    /// The pointers inside the object that the schema refuses: nothing more is said of them.
+    refused: BTreeSet<String>,
+}
+
+// === impl Draft ===
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(
+        kind: Kind,
+        value: &'a Value,
+        base: &'a str,
+        spans: &'a Spans,
+        notes: &'a [Note],
+        findings: &'a mut Findings,
+    ) -> Self {
+        Self {
+            kind,
+            value,
+            base,
+            spans,
+            notes,
+            findings,
+            worst: Effect::Note,
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// The value at a pointer inside the object.
+    pub(super) fn at(&self, pointer: &str) -> Option<&'a Value> {
+        self.value.pointer(pointer)
+    }
+
+    /// The string at a pointer inside the object, where there is one and the schema let it pass.
+    pub(super) fn text(&self, pointer: &str) -> Option<&'a str> {
+        self.at(pointer)
+            .and_then(Value::as_str)
+            .filter(|_| !self.is_refused(pointer))
+    }
+
+    /// The items of the sequence at a pointer, each with its own pointer.
+    pub(super) fn items(
+        &self,
+        pointer: &str,
+    ) -> impl Iterator<Item = (String, &'a Value)> + use<'a> {
+        let prefix = pointer.to_owned();
+        self.at(pointer)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .map(move |(index, item)| (format!("{prefix}/{index}"), item))
+    }
+
+    /// The entries of the mapping at a pointer: the pointer of each, its key and its value.
+    pub(super) fn entries(
+        &self,
+        pointer: &str,
+    ) -> impl Iterator<Item = (String, &'a str, &'a Value)> + use<'a> {
+        let prefix = pointer.to_owned();
+        self.at(pointer)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .map(move |(key, value)| (format!("{prefix}/{}", escape(key)), key.as_str(), value))
+    }
+
+    /// Where the value at a pointer inside the object stands.
+    pub(super) fn value_span(&self, pointer: &str) -> Span {
+        match self.base {
+            "" => self.spans.value(pointer),
+            base => self.spans.value(&format!("{base}{pointer}")),
+        }
+    }
+
+    /// Where its key stands, or the nearest key above it; never more than a line.
+    pub(super) fn key_span(&self, pointer: &str) -> Span {
+        let mut pointer = format!("{}{pointer}", self.base);
+        loop {
+            if let Some(span) = self.spans.key(&pointer) {
+                return span;
+            }
+            match pointer.rfind('/') {
+                Some(slash) if slash > self.base.len() => pointer.truncate(slash),
+                _ => break,
+            }
+        }
+        let kind = format!("{}/kind", self.base);
+        self.spans
+            .key(&kind)
+            .unwrap_or_else(|| self.spans.value(self.base))
+    }
+
+    /// Reports something about the value at a pointer.
+    pub(super) fn report(&mut self, code: Code, pointer: &str, message: impl Into<String>) {
+        self.push(Finding::new(code, self.value_span(pointer), message));
+    }
+
+    /// Reports a finding that is made already.
+    pub(super) fn push(&mut self, finding: Finding) {
+        self.worst = self.worst.max(finding.effect);
+        self.findings.push(finding);
+    }
+
+    /// The gravest of what was found in this object.
+    pub(super) const fn worst(&self) -> Effect {
+        self.worst
+    }
+
+    /// Remembers that the schema refuses what stands at a pointer.
+    pub(super) fn refuse(&mut self, pointer: String) {
+        self.refused.insert(pointer);
+    }
+
+    /// Whether the schema refuses what stands at a pointer, or something that it is a part of.
+    pub(super) fn is_refused(&self, pointer: &str) -> bool {
+        if self.refused.is_empty() {
+            return false;
+        }
+        let slashes = pointer.match_indices('/').map(|(slash, _)| slash);
+        slashes
+            .chain([pointer.len()])
+            .filter_map(|end| pointer.get(..end))
+            .any(|outer| self.refused.contains(outer))
+    }
+
+    /// What the text says of the scalar at a pointer: how it looks without the schema.
+    pub(super) fn note(&self, pointer: &str) -> Option<&'a Note> {
+        self.notes
+            .iter()
+            .find(|note| note.pointer.strip_prefix(self.base) == Some(pointer))
+    }
+
+    /// Reports what the text says of scalars, where the schema didn't speak and somebody reads.
+    pub(super) fn keep_notes(&mut self) {
+        for note in self.notes {
+            let pointer = note.pointer.strip_prefix(self.base).unwrap_or_default();
+            if !self.is_refused(pointer) && !metadata::is_servers(pointer) {
+                self.push(note.finding.clone());
+            }
+        }
+    }
+
+    /// Which object it is.
+    pub(super) fn key(&self) -> ObjectKey {
+        let namespace = self.kind.is_namespaced().then(|| {
+            self.at("/metadata/namespace")
+                .and_then(Value::as_str)
+                .unwrap_or("default")
+                .into()
+        });
+        let name = self.at("/metadata/name").and_then(Value::as_str);
+        ObjectKey {
+            kind: self.kind,
+            namespace,
+            name: name.unwrap_or_default().into(),
+        }
+    }
+}
+
+/// Whether a pointer names something inside what another names, or the same.
+pub(super) fn is_within(pointer: &str, outer: &str) -> bool {
+    pointer
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,183 @@
+//! The rules about names, namespaces, labels and annotations.
+
+use super::draft::{Draft, is_within};
+use super::structure::quote;
+use crate::api::{check_label_key, check_label_value, parse_selector};
+use crate::diagnostic::{Code, Finding, nearest};
+use crate::name::{Kind, check_label, check_subdomain};
+use crate::schema::SERVER_METADATA;
+
+/// The annotation that selects the peers that a shared policy is for.
+const PEERS: &str = "weft.dev/peers";
+
+/// What labels and annotations of Weft's own begin with.
+const RESERVED: &str = "weft.dev/";
+
+/// Whether a pointer inside an object names something that only a server writes.
+pub(super) fn is_servers(pointer: &str) -> bool {
+    is_within(pointer, "/status")
+        || pointer
+            .strip_prefix("/metadata/")
+            .is_some_and(|rest| SERVER_METADATA.iter().any(|field| is_within(rest, field)))
+}
+
+pub(super) fn check(draft: &mut Draft<'_>) {
+    check_name(draft);
+    check_namespace(draft);
+    check_labels(draft, "/metadata/labels");
+    check_annotations(draft);
+    note_server_fields(draft);
+}
+
+/// Checks the labels at a pointer: the keys' form, the values' form, and that none is Weft's own.
+pub(super) fn check_labels(draft: &mut Draft<'_>, pointer: &str) {
+    for (pointer, key, value) in draft.entries(pointer) {
+        if key.starts_with(RESERVED) {
+            let message = format!("the label {} is reserved", quote(key));
+            let finding = Finding::new(Code::ReservedLabel, draft.key_span(&pointer), message);
+            draft.push(finding.with_help("labels under `weft.dev/` are written by Weft alone"));
+        } else if let Err(error) = check_label_key(key) {
+            let message = format!("{} is no label key: {error}", quote(key));
+            draft.push(Finding::new(
+                Code::BadLabel,
+                draft.key_span(&pointer),
+                message,
+            ));
+        }
+        if let Some(Err(error)) = value.as_str().map(check_label_value) {
+            let written = quote(value.as_str().unwrap_or_default());
+            let message = format!("{written} is no label value: {error}");
+            draft.report(Code::BadLabel, &pointer, message);
+        }
+    }
+}
+
+/// Checks that the string at a pointer is a namespace.
+pub(super) fn check_namespace_at(draft: &mut Draft<'_>, pointer: &str) {
+    if let Some(text) = draft.text(pointer)
+        && let Err(error) = check_label(text)
+    {
+        let message = format!("{} is no namespace: {error}", quote(text));
+        draft.report(Code::BadName, pointer, message);
+    }
+}
+
+/// Checks that the string at a pointer is the name of an object or a peer.
+pub(super) fn check_name_at(draft: &mut Draft<'_>, pointer: &str, what: &str) {
+    if let Some(text) = draft.text(pointer)
+        && let Err(error) = check_subdomain(text)
+    {
+        let message = format!("{} is no {what}: {error}", quote(text));
+        draft.report(Code::BadName, pointer, message);
+    }
+}
+
+fn check_name(draft: &mut Draft<'_>) {
+    let pointer = "/metadata/name";
+    match draft.kind {
+        Kind::Import => check_import_name(draft, pointer),
+        Kind::Peer => check_name_at(draft, pointer, "peer name"),
+        _ => check_name_at(draft, pointer, "name"),
+    }
+    if draft.kind == Kind::Export
+        && draft.text(pointer).is_some_and(|name| name.contains('.'))
+        && draft.at("/spec/host").is_none()
+    {
+        let message = "no Kubernetes Service can have this name: it has dots";
+        let finding = Finding::new(Code::UnlikelyName, draft.value_span(pointer), message);
+        draft.push(finding.with_help("name the service's host in `spec.host`"));
+    }
+}
+
+/// An import's name becomes the name of a Service.
+fn check_import_name(draft: &mut Draft<'_>, pointer: &str) {
+    let Some(name) = draft.text(pointer) else {
+        return;
+    };
+    if let Err(error) = check_label(name) {
+        let message = format!("{} is no import name: {error}", quote(name));
+        draft.report(Code::BadName, pointer, message);
+    } else if name.starts_with(|c: char| c.is_ascii_digit()) {
+        let message = "the name begins with a digit, which Kubernetes may refuse in a Service";
+        draft.report(Code::UnlikelyName, pointer, message);
+    }
+}
+
+fn check_namespace(draft: &mut Draft<'_>) {
+    let pointer = "/metadata/namespace";
+    let metadata = draft
+        .at("/metadata")
+        .is_some_and(|metadata| metadata.is_object());
+    match (draft.kind, draft.at(pointer)) {
+        // A Peer's namespace says nothing, but it must be one.
+        (Kind::Peer, _) => check_namespace_at(draft, pointer),
+        (kind, Some(_)) if kind.is_namespaced() => check_namespace_at(draft, pointer),
+        (kind, None) if kind.is_namespaced() && metadata => {
+            let span = match draft.at("/metadata/name") {
+                Some(_) => draft.value_span("/metadata/name"),
+                None => draft.key_span("/metadata"),
+            };
+            let finding = Finding::new(Code::NoNamespace, span, "no namespace is named");
+            draft.push(finding.with_help("`default` is taken; write `namespace: default`"));
+        }
+        (kind, Some(_)) if !draft.is_refused(pointer) => {
+            let message = format!("a {kind} has no namespace; this one is ignored");
+            let finding = Finding::new(Code::NamespaceIgnored, draft.key_span(pointer), message);
+            draft.push(finding.with_help("remove it"));
+        }
+        _ => {}
+    }
+}
+
+fn check_annotations(draft: &mut Draft<'_>) {
+    for (pointer, key, value) in draft.entries("/metadata/annotations") {
+        if key == PEERS {
+            if let Some(Err(error)) = value.as_str().map(parse_selector) {
+                let message = format!("the selector of `{PEERS}` can't be understood: {error}");
+                draft.report(Code::BadSelector, &pointer, message);
+            }
+        } else if key.starts_with(RESERVED) {
+            // A slip here would put a policy in force for every peer.
+            let message = format!("the annotation {} is reserved", quote(key));
+            let finding = Finding::new(Code::ReservedLabel, draft.key_span(&pointer), message);
+            draft.push(match nearest(key, [PEERS]) {
+                Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
+                None => {
+                    finding.with_help("annotations under `weft.dev/` are written by Weft alone")
+                }
+            });
+        } else if let Err(error) = check_label_key(key) {
+            let message = format!("{} is no annotation key: {error}", quote(key));
+            draft.push(Finding::new(
+                Code::BadLabel,
+                draft.key_span(&pointer),
+                message,
+            ));
+        }
+    }
+}
+
+/// Says once for the object what of it is ignored.
+fn note_server_fields(draft: &mut Draft<'_>) {
+    let mut ignored: Vec<String> = draft
+        .entries("/metadata")
+        .filter(|(_, key, _)| SERVER_METADATA.contains(key))
+        .map(|(pointer, ..)| pointer)
+        .collect();
+    if draft.at("/status").is_some() {
+        ignored.push("/status".to_owned());
+    }
+    let Some((first, rest)) = ignored.split_first() else {
+        return;
+    };
+    let names: Vec<&str> = ignored
+        .iter()
+        .filter_map(|pointer| pointer.rsplit('/').next())
+        .collect();
+    let message = format!("only a server writes `{}`; ignored", names.join("`, `"));
+    let mut finding = Finding::new(Code::ServerField, draft.key_span(first), message);
+    for pointer in rest {
+        finding = finding.with_related(draft.key_span(pointer), "");
+    }
+    draft.push(finding);
+}

@@ -1,0 +1,218 @@
+use std::path::{Path, PathBuf};
+
+use fabric::tree::{Limits, Tree};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use super::address::Place;
+use super::ancestry::{Ancestry, is_ancestor};
+use super::error::FetchError;
+use super::operation::Operation;
+use super::{
+    BlobCache, Commit, CommitId, Error, FetchLimits, Fetched, Remote, fetch, local, transport, tree,
+};
+
+/// A Git repository: the reconciler's bare store, or a user's own that is only read.
+///
+/// All operations take turns, so that there is one fetch at a time per store.
+pub struct Repository {
+    path: PathBuf,
+    inner: Mutex<git2::Repository>,
+}
+
+/// How deep the history is fetched when ancestry is asked for, step by step. A rewind beyond the
+/// last one counts as unrelated: no review looks further back than a thousand commits.
+const DEPTHS: [i32; 3] = [16, 128, 1024];
+
+/// Where the commits are kept that the caller still needs.
+const KEPT: &str = "refs/weft/keep/";
+
+// === impl Repository ===
+
+impl Repository {
+    /// Opens the bare store in a directory, or makes it.
+    pub fn open_or_init(path: &Path) -> Result<Self, Error> {
+        transport::initialize();
+        let repository = match git2::Repository::open_bare(path) {
+            Ok(repository) => repository,
+            Err(error) if error.code() == git2::ErrorCode::NotFound => {
+                init(path).map_err(|source| Error::Init {
+                    path: path.to_owned(),
+                    source,
+                })?
+            }
+            Err(source) => {
+                let path = path.to_owned();
+                return Err(Error::Open { path, source });
+            }
+        };
+        Ok(Self::new(path, repository))
+    }
+
+    /// Opens the repository that a path belongs to, bare or not; it is only read.
+    pub fn discover(path: &Path) -> Result<Self, Error> {
+        transport::initialize();
+        let repository = git2::Repository::discover(path).map_err(|source| Error::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::new(path, repository))
+    }
+
+    fn new(path: &Path, repository: git2::Repository) -> Self {
+        Self {
+            path: path.to_owned(),
+            inner: Mutex::new(repository),
+        }
+    }
+
+    /// The directory by which the repository was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The working tree's directory; none for a bare repository.
+    #[must_use]
+    pub fn workdir(&self) -> Option<PathBuf> {
+        self.inner.lock().workdir().map(Path::to_owned)
+    }
+
+    /// The commit that a revision names: an id, `HEAD~1`, a branch, a tag.
+    pub fn resolve(&self, revision: &str) -> Result<Commit, Error> {
+        let failed = |source| Error::Resolve {
+            revision: revision.to_owned(),
+            path: self.path.clone(),
+            source,
+        };
+        let repository = self.inner.lock();
+        let object = repository.revparse_single(revision).map_err(failed)?;
+        let commit = object.peel_to_commit().map_err(failed)?;
+        Ok(Commit::of(&commit))
+    }
+
+    /// Fetches the commit at which the remote's reference stands, without its history.
+    ///
+    /// A commit that is in the store already isn't fetched again; wherever the reference has moved
+    /// (onwards, back, to an unrelated history), the store follows.
+    pub fn fetch(
+        &self,
+        remote: &Remote,
+        limits: FetchLimits,
+        cancelled: &CancellationToken,
+    ) -> Result<Fetched, Error> {
+        let repository = self.inner.lock();
+        Operation::run(remote, limits, cancelled, |operation| {
+            fetch::fetch(&repository, operation)
+        })
+        .map_err(|source| fetch_error(remote, source))
+    }
+
+    /// Whether `old` is in the history of `new`, which was fetched from the remote.
+    ///
+    /// The history is fetched as far as it takes, within a bound; none where it can't be known.
+    pub fn is_ancestor(
+        &self,
+        remote: &Remote,
+        (old, new): (CommitId, CommitId),
+        limits: FetchLimits,
+        cancelled: &CancellationToken,
+    ) -> Result<Option<bool>, Error> {
+        let repository = self.inner.lock();
+        let walk = |repository: &git2::Repository| {
+            is_ancestor(repository, old.0, new.0).map_err(|source| Error::Read {
+                object: "the history".to_owned(),
+                commit: new,
+                path: self.path.clone(),
+                source,
+            })
+        };
+        let mut ancestry = walk(&repository)?;
+        if let (Ancestry::Unknown, Place::Local(path)) = (ancestry, &remote.address.0) {
+            // The repository next door knows its own history.
+            let source = local::open(path).map_err(|source| fetch_error(remote, source))?;
+            ancestry = walk(&source)?;
+        }
+        let mut depths = DEPTHS.into_iter();
+        while ancestry == Ancestry::Unknown
+            && let Some(depth) = depths.next()
+        {
+            let is_deeper = Operation::run(remote, limits, cancelled, |operation| {
+                fetch::deepen(&repository, operation, depth)
+            })
+            .map_err(|source| fetch_error(remote, source))?;
+            if !is_deeper {
+                break;
+            }
+            ancestry = walk(&repository)?;
+        }
+        Ok(match ancestry {
+            Ancestry::Ancestor => Some(true),
+            Ancestry::Unrelated => Some(false),
+            Ancestry::Unknown => None,
+        })
+    }
+
+    /// Keeps these commits in the store, and none that was kept before and isn't among them.
+    pub fn keep(&self, commits: &[CommitId]) -> Result<(), Error> {
+        let repository = self.inner.lock();
+        let failed = |source| Error::Write {
+            what: "the references of kept commits".to_owned(),
+            path: self.path.clone(),
+            source,
+        };
+        let name = |commit: &CommitId| format!("{KEPT}{commit}");
+        for commit in commits {
+            repository
+                .reference(&name(commit), commit.0, true, "keep")
+                .map_err(failed)?;
+        }
+        let kept: Vec<_> = commits.iter().map(name).collect();
+        let references = repository
+            .references_glob(&format!("{KEPT}*"))
+            .map_err(failed)?;
+        for reference in references {
+            let mut reference = reference.map_err(failed)?;
+            if !reference
+                .name()
+                .is_ok_and(|name| kept.iter().any(|kept| kept == name))
+            {
+                reference.delete().map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a commit that the model asks for, read from the object database.
+    pub fn tree(
+        &self,
+        commit: CommitId,
+        limits: &Limits,
+        cache: &mut BlobCache,
+    ) -> Result<Tree, Error> {
+        tree::read(&self.inner.lock(), &self.path, commit, limits, cache)
+    }
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Repository").field(&self.path).finish()
+    }
+}
+
+fn init(path: &Path) -> Result<git2::Repository, git2::Error> {
+    let repository = git2::Repository::init_bare(path)?;
+    // What was fetched is there after a power cut too.
+    repository
+        .config()?
+        .set_bool("core.fsyncObjectFiles", true)?;
+    Ok(repository)
+}
+
+fn fetch_error(remote: &Remote, source: FetchError) -> Error {
+    Error::Fetch {
+        address: remote.address().to_string(),
+        reference: remote.reference().to_string(),
+        source,
+    }
+}

@@ -1,0 +1,243 @@
+//! A commit's files, read from the object database without a checkout.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use fabric::tree::{Blob, EntryKind, Limits, Tree, TreeBuilder, Visit};
+use git2::Oid;
+
+use super::{CommitId, Error};
+
+/// Blobs by their id, so that what was read out of a file survives from commit to commit.
+#[derive(Debug, Default)]
+pub struct BlobCache {
+    blobs: HashMap<(Oid, Wanted), Cached>,
+    limits: Option<Limits>,
+    /// Entries last used in an older generation are dropped by [`sweep`](Self::sweep).
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    blob: Arc<Blob>,
+    generation: u64,
+}
+
+/// What a blob is wanted for; a blob that was only searched doesn't hold its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Wanted {
+    Read,
+    Search,
+}
+
+struct Walk<'a> {
+    repository: &'a git2::Repository,
+    odb: git2::Odb<'a>,
+    commit: CommitId,
+    path: &'a Path,
+    limits: &'a Limits,
+    builder: TreeBuilder,
+}
+
+// === impl BlobCache ===
+
+impl BlobCache {
+    /// An empty cache.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many blobs are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.blobs.len()
+    }
+
+    /// Whether none is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.blobs.is_empty()
+    }
+
+    /// Drops the blobs that no tree has used since the last sweep.
+    pub fn sweep(&mut self) {
+        let generation = self.generation;
+        self.blobs
+            .retain(|_, cached| cached.generation == generation);
+        self.generation += 1;
+    }
+
+    fn begin(&mut self, limits: &Limits) {
+        // What was read under other limits may have come out otherwise.
+        if self.limits.replace(*limits) != Some(*limits) {
+            self.blobs.clear();
+        }
+    }
+
+    fn find(&mut self, id: Oid, wanted: Wanted) -> Option<Arc<Blob>> {
+        let cached = self.blobs.get_mut(&(id, wanted))?;
+        cached.generation = self.generation;
+        Some(Arc::clone(&cached.blob))
+    }
+
+    fn keep(&mut self, id: Oid, wanted: Wanted, blob: &Arc<Blob>) {
+        let cached = Cached {
+            blob: Arc::clone(blob),
+            generation: self.generation,
+        };
+        self.blobs.insert((id, wanted), cached);
+    }
+}
+
+/// Reads the files of a commit that the model asks for.
+pub(super) fn read(
+    repository: &git2::Repository,
+    path: &Path,
+    commit: CommitId,
+    limits: &Limits,
+    cache: &mut BlobCache,
+) -> Result<Tree, Error> {
+    let failed = |object: &str| {
+        let object = object.to_owned();
+        move |source| Error::Read {
+            object,
+            commit,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let root = repository
+        .find_commit(commit.0)
+        .map_err(failed("the commit"))?
+        .tree_id();
+    let odb = repository.odb().map_err(failed("the object database"))?;
+    cache.begin(limits);
+    let walk = Walk {
+        repository,
+        odb,
+        commit,
+        path,
+        limits,
+        builder: Tree::builder(commit.revision(), *limits),
+    };
+    walk.run(root, cache)
+}
+
+/// How many entries, directories too, are looked at: a tree may name the same subtree many times at
+/// each level, so that a small pack describes more entries than anybody can walk.
+pub(super) const fn max_entries(limits: &Limits) -> usize {
+    // A fabric has few files in each directory; twice the files leaves room for a directory each.
+    limits.files.saturating_mul(2).saturating_add(1_000)
+}
+
+// === impl Walk ===
+
+impl Walk<'_> {
+    fn run(mut self, root: Oid, cache: &mut BlobCache) -> Result<Tree, Error> {
+        let limit = max_entries(self.limits);
+        let mut entries = 0;
+        let mut pending = vec![(root, Vec::new())];
+        while let Some((id, directory)) = pending.pop() {
+            let tree = self
+                .repository
+                .find_tree(id)
+                .map_err(|source| self.unreadable(&directory, source))?;
+            for entry in tree.iter() {
+                entries += 1;
+                if entries > limit {
+                    let place = format!("commit {}", self.commit);
+                    return Err(Error::TooManyEntries { place, limit });
+                }
+                let name = entry.name_bytes();
+                let mut path = directory.clone();
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(name);
+                if is_malformed(name) {
+                    let commit = self.commit;
+                    return Err(Error::Malformed {
+                        commit,
+                        entry: path,
+                    });
+                }
+                // The type's bits alone: the permissions of old repositories are odd at times.
+                match entry.filemode_raw() & 0o170_000 {
+                    0o040_000 if self.is_too_deep(&path) => {
+                        // Says so, as of a file: everything below would be refused one by one.
+                        self.builder.visit(&path, EntryKind::File { size: 0 });
+                    }
+                    0o040_000 => pending.push((entry.id(), path)),
+                    0o100_000 => self.file(&path, entry.id(), cache)?,
+                    0o120_000 => {
+                        self.builder.visit(&path, EntryKind::Symlink);
+                    }
+                    // Another repository, or a mode that Git doesn't know and so doesn't read.
+                    _ => {
+                        self.builder.visit(&path, EntryKind::Submodule);
+                    }
+                }
+            }
+        }
+        Ok(self.builder.finish())
+    }
+
+    fn file(&mut self, path: &[u8], id: Oid, cache: &mut BlobCache) -> Result<(), Error> {
+        // The header alone first: a huge blob is refused without being read.
+        let (size, kind) = self
+            .odb
+            .read_header(id)
+            .map_err(|source| self.unreadable(path, source))?;
+        if kind != git2::ObjectType::Blob {
+            let commit = self.commit;
+            return Err(Error::Malformed {
+                commit,
+                entry: path.to_vec(),
+            });
+        }
+        let kind = EntryKind::File { size: size as u64 };
+        let wanted = match self.builder.visit(path, kind) {
+            Visit::Skip => return Ok(()),
+            Visit::Read => Wanted::Read,
+            Visit::Search => Wanted::Search,
+        };
+        let blob = match cache.find(id, wanted) {
+            Some(blob) => blob,
+            None => {
+                let object = self
+                    .odb
+                    .read(id)
+                    .map_err(|source| self.unreadable(path, source))?;
+                let blob = Arc::new(match wanted {
+                    Wanted::Read => Blob::new(object.data().to_vec(), self.limits.document),
+                    Wanted::Search => Blob::searched(object.data()),
+                });
+                cache.keep(id, wanted, &blob);
+                blob
+            }
+        };
+        self.builder.add(path, blob);
+        Ok(())
+    }
+
+    fn is_too_deep(&self, directory: &[u8]) -> bool {
+        directory.iter().filter(|byte| **byte == b'/').count() > self.limits.directories
+    }
+
+    fn unreadable(&self, path: &[u8], source: git2::Error) -> Error {
+        Error::Read {
+            object: format!("{:?}", String::from_utf8_lossy(path)),
+            commit: self.commit,
+            path: self.path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// Whether Git would refuse to make a tree with this name, so that two readers might read it as two
+/// different paths.
+fn is_malformed(name: &[u8]) -> bool {
+    matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git") || name.contains(&b'/')
+}

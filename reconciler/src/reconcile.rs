@@ -1,0 +1,347 @@
+//! The loop: fetch, build, plan, apply, report.
+
+mod schedule;
+mod source;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::name::PeerName;
+use fabric::tree::Limits;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch as channel};
+use tokio_util::sync::CancellationToken;
+
+use self::schedule::Schedule;
+use self::source::{Built, Source};
+use self::watch::ReferenceWatch;
+use crate::git::{self, CommitId, FetchLimits, Remote};
+use crate::status::{Failure, Status};
+use crate::store::{Desired, Store, StoreError};
+
+/// What is reconciled, and how often.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The peer for which plans are made.
+    pub peer: PeerName,
+    /// The repository and the reference that is followed.
+    pub remote: Remote,
+    /// The directory of the bare Git store.
+    pub git_directory: PathBuf,
+    /// How long after a round the next one begins, give or take a tenth.
+    pub interval: Duration,
+    /// How often the reference of a repository on this machine is looked at between rounds.
+    pub watch: Option<Duration>,
+    /// What is read of a revision.
+    pub limits: Limits,
+    /// What one fetch may take.
+    pub fetch: FetchLimits,
+}
+
+/// Brings the newest good state of a repository into force, again and again.
+#[derive(Debug)]
+pub struct Reconciler<S> {
+    options: Options,
+    source: Arc<Mutex<Source>>,
+    store: S,
+    status: channel::Sender<Status>,
+    trigger: Trigger,
+    /// The commit that was last dealt with to the end: as long as it stays, nothing is done.
+    settled: Option<CommitId>,
+}
+
+/// Begins a round at once; several calls before it begins are one.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger(Arc<Notify>);
+
+/// Why a round brought nothing into force.
+#[derive(Debug, thiserror::Error)]
+enum RoundError {
+    #[error(transparent)]
+    Git(#[from] git::Error),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the revision's reader ended early")]
+    Lost(#[from] tokio::task::JoinError),
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The usual settings.
+    #[must_use]
+    pub fn new(peer: PeerName, remote: Remote, git_directory: PathBuf) -> Self {
+        Self {
+            peer,
+            remote,
+            git_directory,
+            interval: Duration::from_secs(60),
+            // Three looks at a file's metadata: unnoticeable, and quick enough to follow by eye.
+            watch: Some(Duration::from_millis(100)),
+            limits: Limits::default(),
+            fetch: FetchLimits::default(),
+        }
+    }
+}
+
+// === impl Trigger ===
+
+impl Trigger {
+    /// Begins a round at once, or another one after the round that is under way.
+    pub fn fire(&self) {
+        self.0.notify_one();
+    }
+}
+
+// === impl Reconciler ===
+
+impl<S: Store> Reconciler<S> {
+    /// Opens the Git store. Nothing is fetched yet; what the state store holds is in force already.
+    pub fn new(options: Options, store: S) -> Result<Self, git::Error> {
+        let source = Source::open(&options)?;
+        let in_force = store.in_force();
+        let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
+        let status = Status {
+            in_force: plan.map(|plan| plan.revision.clone()),
+            since: plan.map(|_| Timestamp::now()),
+            ..Status::default()
+        };
+        Ok(Self {
+            options,
+            source: Arc::new(Mutex::new(source)),
+            store,
+            status: channel::Sender::new(status),
+            trigger: Trigger::default(),
+            settled: None,
+        })
+    }
+
+    /// Where the reconciler stands, from now on.
+    #[must_use]
+    pub fn status(&self) -> channel::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// What begins a round at once; for signals and hooks.
+    #[must_use]
+    pub fn trigger(&self) -> Trigger {
+        self.trigger.clone()
+    }
+
+    /// Reconciles until it is cancelled; a fetch that is under way then is given up.
+    pub async fn run(mut self, cancelled: CancellationToken) {
+        let mut schedule = Schedule::new(self.options.interval);
+        let mut watch = ReferenceWatch::new(&self.options);
+        while !cancelled.is_cancelled() {
+            // Before the fetch: what changes while it runs is seen afterwards.
+            watch.look();
+            let result = self.round(&cancelled).await;
+            if cancelled.is_cancelled() {
+                break;
+            }
+            let wait = match &result {
+                Ok(()) => schedule.succeeded(),
+                Err(_) => schedule.failed(),
+            };
+            self.report_failure(result.err(), schedule.failures());
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.trigger.0.notified() => tracing::debug!("a round was asked for"),
+                () = watch.changed() => tracing::debug!("the repository's reference moved"),
+            }
+        }
+        tracing::debug!("the reconciler has ended");
+    }
+
+    async fn round(&mut self, cancelled: &CancellationToken) -> Result<(), RoundError> {
+        let before = self.store.in_force();
+        let good = before
+            .as_ref()
+            .map(|desired| desired.good.clone())
+            .unwrap_or_default();
+        let (settled, token) = (self.settled, cancelled.clone());
+        let built = self
+            .blocking(move |source| source.build(settled, &good, Timestamp::now(), &token))
+            .await??;
+        let checked = Timestamp::now();
+        let Some(built) = built else {
+            // Only the time is new, and nobody is woken for that.
+            self.status.send_if_modified(|status| {
+                status.checked = Some(checked);
+                false
+            });
+            return Ok(());
+        };
+        self.status.send_modify(|status| {
+            status.checked = Some(checked);
+            status.attempted = Some(built.commit.revision());
+            status.is_held = built.is_held;
+            status.units = built.units.clone();
+            status.diagnostics = Arc::clone(&built.diagnostics);
+            status.history = None;
+        });
+        let commit = built.commit;
+        self.apply(built, before.as_deref()).await?;
+        self.settled = Some(commit);
+        if let Some(before) = before {
+            self.report_history(&before, commit, cancelled).await;
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, built: Built, before: Option<&Desired>) -> Result<(), RoundError> {
+        let frozen = built.units.values().filter(|unit| unit.is_frozen).count();
+        let Some(desired) = built.desired else {
+            tracing::warn!(
+                revision = %built.commit,
+                diagnostics = built.diagnostics.len(),
+                is_held = built.is_held,
+                "nothing of this revision can be brought into force"
+            );
+            return Ok(());
+        };
+        let good = desired.good.clone();
+        // The new commits are kept before the state names them, the old ones until it no longer
+        // does: a crash in between loses neither.
+        let kept: Vec<_> = source::commits(&good).collect();
+        let old = before
+            .into_iter()
+            .flat_map(|before| source::commits(&before.good));
+        let both: Vec<_> = kept.iter().copied().chain(old).collect();
+        self.blocking(move |source| source.keep(&both)).await??;
+        let report = self.store.apply(desired).await?;
+        self.blocking(move |source| source.keep(&kept)).await??;
+
+        let in_force = self.store.in_force();
+        let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
+        self.status.send_if_modified(|status| {
+            let revision = plan.map(|plan| plan.revision.clone());
+            if status.in_force == revision {
+                return false;
+            }
+            status.in_force = revision;
+            status.since = plan.map(|_| Timestamp::now());
+            true
+        });
+        tracing::info!(
+            revision = %built.commit,
+            added = report.added.len(),
+            changed = report.changed.len(),
+            removed = report.removed.len(),
+            unchanged = report.unchanged,
+            diagnostics = built.diagnostics.len(),
+            frozen,
+            is_held = built.is_held,
+            "the revision is in force"
+        );
+        if plan.is_none() {
+            tracing::warn!(peer = %self.options.peer, "the fabric has no such peer");
+        }
+        Ok(())
+    }
+
+    /// Says how a commit follows on the one before. It changes nothing that is in force: whether a
+    /// rewind is refused is a matter of verified commits.
+    async fn report_history(
+        &self,
+        before: &Desired,
+        commit: CommitId,
+        cancelled: &CancellationToken,
+    ) {
+        let Ok(old) = CommitId::try_from(&before.revision) else {
+            return;
+        };
+        if old == commit {
+            return;
+        }
+        let token = cancelled.clone();
+        let history = self
+            .blocking(move |source| source.history(old, commit, &token))
+            .await;
+        let history = match history {
+            Ok(history) => history,
+            Err(error) => {
+                tracing::warn!(%error, "the history can't be compared");
+                return;
+            }
+        };
+        if history != crate::status::History::Forward {
+            tracing::warn!(from = %old, to = %commit, ?history, "the history doesn't go on");
+        }
+        self.status
+            .send_modify(|status| status.history = Some(history));
+    }
+
+    fn report_failure(&self, error: Option<RoundError>, attempts: u32) {
+        let member = self.status.borrow().in_force.is_some() || self.settled.is_none();
+        let (reason, message) = match &error {
+            Some(error) => {
+                let (reason, message) = (error.reason(), chain(error));
+                tracing::warn!(reason, error = message, attempts, "a round failed");
+                (reason, message)
+            }
+            None if !member && !self.status.borrow().is_held => {
+                let peer = &self.options.peer;
+                let message = format!("nothing is in force for the peer {peer}");
+                ("NothingInForce", message)
+            }
+            None => {
+                self.status
+                    .send_if_modified(|status| status.failure.take().is_some());
+                return;
+            }
+        };
+        self.status.send_modify(|status| {
+            let since = match &status.failure {
+                Some(before) => before.since,
+                None => Timestamp::now(),
+            };
+            status.failure = Some(Failure {
+                reason,
+                message,
+                since,
+                attempts: attempts.max(1),
+            });
+        });
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Source) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let source = Arc::clone(&self.source);
+        tokio::task::spawn_blocking(move || f(&mut source.lock())).await
+    }
+}
+
+// === impl RoundError ===
+
+impl RoundError {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Git(error) => error.reason(),
+            Self::Store(_) => "StorageOperationFailed",
+            Self::Lost(_) => "InternalError",
+        }
+    }
+}
+
+/// An error and what it comes from, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let inner = error.to_string();
+        // A transparent error says what its source says.
+        if !text.ends_with(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,113 @@
+//! Addresses of a test's own, and what talks over them.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::wait::DEADLINE;
+
+/// The port by which a loopback address is taken: below the ports that the system gives out, and
+/// nobody's.
+const LOCK_PORT: u16 = 24_039;
+
+/// A loopback address that no other test on the machine uses as long as this lives.
+///
+/// All of 127.0.0.0/8 is this host, so every peer gets an address of its own and keeps its usual
+/// ports; a port can't be taken by someone else between two starts.
+#[derive(Debug)]
+pub struct Loopback {
+    address: Ipv4Addr,
+    _lock: TcpListener,
+}
+
+// === impl Loopback ===
+
+impl Loopback {
+    /// An address that is free.
+    pub fn take() -> Self {
+        loop {
+            let random: [u8; 3] = rand::rng().random();
+            // Neither 127.0.x.y, where people's own services are, nor an end of a range.
+            let address = Ipv4Addr::new(
+                127,
+                random[0].clamp(1, 254),
+                random[1],
+                random[2].clamp(2, 253),
+            );
+            match TcpListener::bind((address, LOCK_PORT)) {
+                Ok(lock) => {
+                    return Self {
+                        address,
+                        _lock: lock,
+                    };
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => panic!("no loopback address can be had: {error}"),
+            }
+        }
+    }
+
+    /// The address.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The address with a port.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        (self.address, port).into()
+    }
+}
+
+/// Connects, with a deadline for everything that follows.
+pub fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// An answer to an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// Sends a GET request over a connection of its own and reads the whole answer.
+pub fn http_get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    let mut stream = connect(address)?;
+    // A dead peer shows at the first request; the usual deadline would hide that for long.
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    // HTTP/1.0: the answer ends with the connection and is never chunked.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let invalid = || {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("not an HTTP answer: {text:?}"),
+        )
+    };
+    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(invalid)?;
+    let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+    Ok(Answer {
+        status: status.ok_or_else(invalid)?,
+        body: body.to_owned(),
+    })
+}
+
+/// Sends bytes, ends the sending half, and reads what comes back to its end.
+pub fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = connect(address)?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,144 @@
+//! A child process that ends with the test, and what it said.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::Mutex;
+
+use crate::wait::wait_for;
+
+/// A child process in a process group of its own.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// A signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Reload.
+    Hangup,
+    /// End cleanly.
+    Terminate,
+    /// End at once.
+    Kill,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts a process; `name` is what its lines are printed under.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} doesn't start: {error} ({command:?})"));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        let readers = vec![collect(stdout, &lines), collect(stderr, &lines)];
+        Self {
+            name: name.to_owned(),
+            child,
+            lines,
+            readers,
+        }
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it said so far, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().clone()
+    }
+
+    /// Waits until a line satisfies a condition, and returns it.
+    pub fn wait_for_line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        wait_for(&format!("{} says {what}", self.name), || {
+            let lines = self.lines.lock();
+            let line = lines.iter().find(|line| wanted(line)).cloned();
+            line.ok_or_else(|| format!("{} lines without it", lines.len()))
+        })
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        send(signal, &self.child.id().to_string());
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("own child").is_none()
+    }
+
+    /// Waits until it has ended and everything that it said is read.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = wait_for(&format!("{} ends", self.name), || {
+            let status = self.child.try_wait().map_err(|error| error.to_string())?;
+            status.ok_or_else(|| "still running".to_owned())
+        });
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader doesn't panic");
+        }
+        status
+    }
+
+    /// Ends the process and everything that it started, at once.
+    pub fn kill(&mut self) {
+        send(Signal::Kill, &format!("-{}", self.child.id()));
+        self.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        send(Signal::Kill, &format!("-{}", self.child.id()));
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} said:", self.name);
+            for line in self.lines.lock().iter() {
+                eprintln!("{line}");
+            }
+            eprintln!("---");
+        }
+    }
+}
+
+/// Reads a pipe to its end, however long that takes, so that the process never waits for us.
+fn collect(pipe: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n') {
+            let Ok(line) = line else { break };
+            lines
+                .lock()
+                .push(String::from_utf8_lossy(&line).into_owned());
+        }
+    })
+}
+
+/// Sends a signal by the shell's own `kill`, which every machine has.
+fn send(signal: Signal, target: &str) {
+    let name = match signal {
+        Signal::Hangup => "HUP",
+        Signal::Terminate => "TERM",
+        Signal::Kill => "KILL",
+    };
+    // A target that is gone already is no failure.
+    let _ = Command::new("/bin/sh")
+        .args(["-c", "kill -s \"$0\" -- \"$1\"", name, target])
+        .stderr(Stdio::null())
+        .status();
+}
