@@ -46,6 +46,7 @@ async fn the_admin_port_tells_what_is_in_force() {
     let (status, body) = pair.west.admin("/snapshot").await;
     assert_eq!(status, 200);
     let snapshot: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(snapshot["status"]["by"], "the test");
     assert_eq!(snapshot["fabric"], "acme");
     assert_eq!(snapshot["revision"], "first");
     assert_eq!(snapshot["peers"][0]["name"], "east");
