@@ -125,7 +125,7 @@ impl Peer {
 
     /// Tells the peer to look into the repository now.
     pub fn reconcile(&self) {
-        self.process().signal(Signal::Hangup);
+        self.process().signal(Signal::HUP);
     }
 
     /// Waits until a commit is in force.
@@ -206,7 +206,7 @@ impl Peer {
     /// Ends the peer cleanly.
     pub fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the peer was started");
-        process.signal(Signal::Terminate);
+        process.signal(Signal::TERM);
         process.wait()
     }
 }
