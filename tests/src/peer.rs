@@ -28,6 +28,7 @@ pub struct Peer {
     identity: IdentityFiles,
     repository: String,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -45,6 +46,7 @@ impl Peer {
             identity,
             repository: repository.to_owned(),
             environment: Vec::new(),
+            arguments: Vec::new(),
             process: None,
         }
     }
@@ -84,6 +86,12 @@ impl Peer {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Adds arguments, from the peer's next start on.
+    pub fn add_arguments(&mut self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        self.arguments.extend(arguments);
+    }
+
     /// Starts the peer; its state stays from one start to the next.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
@@ -102,7 +110,8 @@ impl Peer {
             .arg("--state")
             .arg(self.folder.path().join("state"))
             // Long, so that only what the test asks for by a signal happens.
-            .args(["--interval", "1h", "--log-format", "json"]);
+            .args(["--interval", "1h", "--log-format", "json"])
+            .args(&self.arguments);
         self.process = Some(Process::start(&self.name, &mut command));
     }
 
