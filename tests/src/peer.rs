@@ -27,7 +27,6 @@ pub struct Peer {
     folder: TempDir,
     identity: IdentityFiles,
     repository: String,
-    environment: Vec<(String, String)>,
     arguments: Vec<String>,
     process: Option<Process>,
 }
@@ -45,7 +44,6 @@ impl Peer {
             folder,
             identity,
             repository: repository.to_owned(),
-            environment: Vec::new(),
             arguments: Vec::new(),
             process: None,
         }
@@ -81,11 +79,6 @@ impl Peer {
         repository.clone_into(&mut self.repository);
     }
 
-    /// Sets a variable of the peer's environment, from its next start on.
-    pub fn set_environment(&mut self, name: &str, value: &str) {
-        self.environment.push((name.to_owned(), value.to_owned()));
-    }
-
     /// Adds arguments, from the peer's next start on.
     pub fn add_arguments(&mut self, arguments: &[&str]) {
         let arguments = arguments.iter().map(|&argument| argument.to_owned());
@@ -97,7 +90,6 @@ impl Peer {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let mut command = Command::new(weft());
         clean(&mut command)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["run", "--peer", &self.name])
             .args(["--repo", &self.repository, "--ref", "main"])
             .arg("--cert")
