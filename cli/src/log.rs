@@ -55,7 +55,7 @@ impl LogArgs {
             .with_writer(std::io::stderr);
         let installed = match self.log_format {
             LogFormat::Text => builder.with_ansi(color).try_init(),
-            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Json => builder.json().try_init(),
         };
         installed.map_err(|error| anyhow::anyhow!("cannot install the log: {error}"))
     }

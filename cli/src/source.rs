@@ -13,8 +13,19 @@ use crate::repository::FabricDirectory;
 
 /// The options that bound what is read, and say when it is.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Limits")]
 pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    /// The time at which certificates are judged
+    #[arg(long, value_name = "TIME", hide = true, env = "WEFT_NOW")]
+    now: Option<Timestamp>,
+}
+
+/// The options that bound what is read.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
     /// The largest file that is read, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().document.file_bytes)]
     max_file_bytes: u64,
@@ -38,10 +49,6 @@ pub(crate) struct ReadArgs {
     /// How many directories deep files are read
     #[arg(long, value_name = "LEVELS", default_value_t = Limits::default().directories)]
     max_directories: usize,
-
-    /// The time at which certificates are judged
-    #[arg(long, value_name = "TIME", hide = true, env = "WEFT_NOW")]
-    now: Option<Timestamp>,
 }
 
 /// A fabric repository that is read: a directory, and the Git repository around it where one is
@@ -69,9 +76,9 @@ pub(crate) struct Counts {
     pub(crate) notes: usize,
 }
 
-// === impl ReadArgs ===
+// === impl LimitArgs ===
 
-impl ReadArgs {
+impl LimitArgs {
     /// How much is read.
     pub(crate) const fn limits(&self) -> Limits {
         Limits {
@@ -87,12 +94,16 @@ impl ReadArgs {
             directories: self.max_directories,
         }
     }
+}
 
+// === impl ReadArgs ===
+
+impl ReadArgs {
     /// The repository that a path lies in.
     pub(crate) fn source(&self, path: &Path) -> Source {
         Source {
             path: path.to_owned(),
-            limits: self.limits(),
+            limits: self.limits.limits(),
             now: self.now.unwrap_or_else(Timestamp::now),
             cache: BlobCache::new(),
         }

@@ -21,7 +21,7 @@ use crate::plan::Certificate;
 
 pub use authority::check_authorities;
 pub use facts::Key;
-pub use peer::check_peer;
+pub use peer::{check_leaves, find_leaves};
 pub use renewal::Renewal;
 pub use trust::{Authorities, IdentityError, Usage};
 

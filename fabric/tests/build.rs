@@ -437,11 +437,10 @@ fn certificates_are_checked_against_the_ca_and_each_other() {
         "{found}"
     );
     assert_eq!(build.diagnostics.len(), 3, "{found}");
-    assert_eq!(
-        build.fabric.unwrap().units.len(),
-        4,
-        "nothing freezes between scopes"
-    );
+    let fabric = build.fabric.unwrap();
+    assert_eq!(fabric.units.len(), 4, "nothing freezes between scopes");
+    // Without it any certificate with north's name would do.
+    assert_eq!(fabric.units[&name("north")].certificates.len(), 1);
 }
 
 #[test]
@@ -593,4 +592,20 @@ fn files_that_look_as_if_they_were_read_are_named() {
          WEFT0506 Warn peers/stray.yaml:0:0 the file is not read at this place or under this name\n\
          WEFT0506 Warn stray.yml:0:0 the file is not read at this place or under this name\n"
     );
+}
+
+#[test]
+fn a_certificate_of_another_name_freezes_its_unit() {
+    let authority = Authority::new("acme");
+    let mut files = Files::two_peers();
+    files
+        .put("ca/acme.pem", &authority.pem())
+        .put("peers/east/cert.pem", &authority.leaf("west"))
+        .put("peers/west/cert.pem", &authority.leaf("west"));
+    let build = files.build();
+    assert_eq!(
+        report(&build, Effect::Fail),
+        "WEFT0302 Freeze peers/east/cert.pem:1:1 the certificate doesn't carry the peer's name \"east\"\n"
+    );
+    assert!(build.frozen.contains("east"));
 }

@@ -14,6 +14,10 @@ use crate::output::tell;
 /// What is laid down. It is a fabric by itself, whose name stands for the new one's.
 static TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../fabric-repo-template");
 
+/// The schema for editors, and where it goes: the template would hold a second copy of it.
+const SCHEMA: &str = include_str!("../../../schemas/weft.json");
+const SCHEMA_PATH: &str = ".weft/schema.json";
+
 /// The fabric's name in the template.
 const TEMPLATE_NAME: &str = "example-fabric";
 
@@ -87,6 +91,7 @@ pub(crate) fn lay_down(directory: &Path, name: Option<&str>) -> anyhow::Result<L
         }
     };
     write_entries(TEMPLATE.entries(), directory, &name)
+        .and_then(|()| write_schema(directory))
         .with_context(|| format!("cannot write the template into {shown}"))?;
     let id = commit(directory, &name)
         .with_context(|| format!("cannot make {shown} a Git repository"))?;
@@ -108,6 +113,12 @@ fn write_entries(entries: &[DirEntry<'_>], directory: &Path, name: &str) -> io::
         }
     }
     Ok(())
+}
+
+fn write_schema(directory: &Path) -> io::Result<()> {
+    let path = directory.join(SCHEMA_PATH);
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::write(path, SCHEMA)
 }
 
 /// Makes the directory a repository, and commits everything in it.

@@ -63,14 +63,14 @@ impl Trust {
         }
     }
 
-    /// Checks a unit's `cert.pem`, and gives its leaves.
+    /// Checks the leaves of a unit's `cert.pem`.
     pub(super) fn check_unit(
         &self,
         unit: &UnitScope,
         name: &PeerName,
         peers: &BTreeSet<PeerName>,
         diagnostics: &mut Vec<Diagnostic>,
-    ) -> Vec<CertificateFacts> {
+    ) {
         let Some((path, blob)) = &unit.certificate else {
             if let Some(peer) = &unit.peer {
                 let message = format!(
@@ -84,7 +84,7 @@ impl Trust {
                     ),
                 );
             }
-            return Vec::new();
+            return;
         };
         let is_dialled = unit.peer.as_ref().is_some_and(|peer| match peer.object() {
             Object::Peer(peer) => !peer.spec.gateways.is_empty(),
@@ -97,8 +97,10 @@ impl Trust {
             now: self.now,
         };
         let file = blob.certificates();
-        let (leaves, mut findings) = identity::check_peer(name, is_dialled, file, &surroundings);
-        for leaf in leaves
+        let mut findings =
+            identity::check_leaves(name, is_dialled, &unit.leaves, file, &surroundings);
+        for leaf in unit
+            .leaves
             .iter()
             .filter(|leaf| self.revoked.contains(&leaf.fingerprint))
         {
@@ -107,7 +109,6 @@ impl Trust {
             findings.push(finding.with_help("commit a new certificate, and remove this one"));
         }
         diagnostics.extend(findings.iter().map(|finding| finding.at(path)));
-        leaves
     }
 }
 

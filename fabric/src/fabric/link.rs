@@ -29,9 +29,8 @@ pub(super) fn link(
         certificates::Trust::read(shared, !units.is_empty(), &fabric, now, &mut diagnostics);
     let guard = ExportHostGuard::new(&fabric.spec.export_hosts);
     for (name, scope) in units {
-        let certificates = trust.check_unit(&scope, &name, &peers, &mut diagnostics);
-        if let Some(unit) = Unit::link(scope, name.clone(), certificates, &guard, &mut diagnostics)
-        {
+        trust.check_unit(&scope, &name, &peers, &mut diagnostics);
+        if let Some(unit) = Unit::link(scope, name.clone(), &guard, &mut diagnostics) {
             fabric.units.insert(name, unit);
         }
     }
@@ -47,7 +46,6 @@ impl Unit {
     fn link(
         scope: UnitScope,
         name: PeerName,
-        certificates: Vec<crate::identity::CertificateFacts>,
         guard: &ExportHostGuard,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
@@ -62,7 +60,7 @@ impl Unit {
             policies: Vec::new(),
             workloads: scope.workloads,
             instance: scope.instance,
-            certificates,
+            certificates: scope.leaves,
         };
         for item in scope.items {
             match item.resource().key.kind {

@@ -1,12 +1,13 @@
 //! One scope of the repository by itself: the shared files, or one unit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Item, SharedPolicy};
 use crate::api::{LabelSelector, Object, parse_selector};
-use crate::diagnostic::{Code, Diagnostic, Effect, Span};
-use crate::name::{Kind, ObjectKey};
+use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
+use crate::identity::{self, CertificateFacts};
+use crate::name::{Kind, ObjectKey, PeerName};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
 
 /// The annotation that says for which peers a shared policy is.
@@ -33,6 +34,8 @@ pub(super) struct UnitScope {
     pub(super) workloads: Option<Item>,
     pub(super) instance: Option<Item>,
     pub(super) certificate: Option<(Arc<str>, Arc<Blob>)>,
+    /// The leaves of the certificate file.
+    pub(super) leaves: Vec<CertificateFacts>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) is_frozen: bool,
 }
@@ -63,8 +66,12 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
     }
     shared.finish();
     let mut units: Vec<_> = units.into_values().collect();
+    let peers = units
+        .iter()
+        .filter_map(|unit| unit.directory.parse().ok())
+        .collect();
     for unit in &mut units {
-        unit.finish();
+        unit.finish(&peers);
     }
     // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
     // else of the unit is left.
@@ -149,6 +156,7 @@ impl UnitScope {
             workloads: None,
             instance: None,
             certificate: None,
+            leaves: Vec::new(),
             diagnostics: Vec::new(),
             is_frozen: false,
         }
@@ -179,18 +187,28 @@ impl UnitScope {
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, peers: &BTreeSet<PeerName>) {
         self.items
             .sort_by(|a, b| a.resource().key.cmp(&b.resource().key));
         find_duplicates(self.items.iter(), &mut self.diagnostics);
         self.check_peer();
+        self.find_leaves(peers);
         self.is_frozen = has_freeze(&self.diagnostics);
+    }
+
+    fn find_leaves(&mut self, peers: &BTreeSet<PeerName>) {
+        let (Some((path, blob)), Ok(name)) = (&self.certificate, self.directory.parse()) else {
+            return;
+        };
+        let (leaves, findings) = identity::find_leaves(&name, blob.certificates(), peers);
+        self.leaves = leaves;
+        self.diagnostics.extend(file_findings(path, &findings));
     }
 
     fn check_peer(&mut self) {
         let directory = &self.directory;
         let path: Arc<str> = format!("peers/{directory}/peer.yaml").into();
-        if let Err(error) = directory.parse::<crate::name::PeerName>() {
+        if let Err(error) = directory.parse::<PeerName>() {
             let message = format!("the directory's name is no peer's name: {error}");
             self.diagnostics
                 .push(Diagnostic::new(Code::BadName, &path, Span::FILE, message));
@@ -242,7 +260,7 @@ fn items<'a>(
 
 fn file_findings<'a>(
     path: &'a Arc<str>,
-    findings: &'a [crate::diagnostic::Finding],
+    findings: &'a [Finding],
 ) -> impl Iterator<Item = Diagnostic> + 'a {
     findings.iter().map(move |finding| finding.at(path))
 }

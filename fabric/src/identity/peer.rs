@@ -9,27 +9,74 @@ use crate::name::PeerName;
 /// One certificate in use, and the one that takes its place.
 const MAX_LEAVES: usize = 2;
 
-/// Checks a peer's `cert.pem`: leaves with the peer's name (at most two), chain to the fabric's CA
-/// through the file's own intermediates, usage, key strength, and validity at `now`.
+/// Finds in a peer's `cert.pem` the leaves that carry the peer's name: one or two.
 ///
-/// A peer that `is_dialled` has gateways, so that its certificate must also serve. Returns the
-/// leaves that prove the peer; time takes none of them away here.
+/// What it reports is of the file by itself: without a leaf, or with too many, the file can't be
+/// understood. `peers` are the names of all peers, to tell whose certificate it is instead.
 #[must_use]
-pub fn check_peer(
+pub fn find_leaves(
+    peer: &PeerName,
+    file: &CertificateFile,
+    peers: &BTreeSet<PeerName>,
+) -> (Vec<CertificateFacts>, Vec<Finding>) {
+    let mut seen = BTreeSet::new();
+    let certificates = file
+        .certificates
+        .iter()
+        .filter(|facts| seen.insert(facts.fingerprint));
+    let (authorities, others): (Vec<_>, Vec<_>) =
+        certificates.partition(|facts| facts.is_authority);
+    let (leaves, strangers): (Vec<_>, Vec<_>) =
+        others.into_iter().partition(|facts| facts.proves(peer));
+    if leaves.is_empty() {
+        let finding = refuse_nameless(peer, peers, &authorities, &strangers);
+        return (Vec::new(), finding.into_iter().collect());
+    }
+    let mut findings = Vec::new();
+    for stranger in strangers {
+        let message = format!(
+            "the certificate isn't used: it doesn't carry the name {:?}",
+            peer.as_str()
+        );
+        let finding = Finding::new(Code::CertificateName, stranger.span, message);
+        let names = names_in_words(&stranger.dns_names);
+        findings.push(finding.with_effect(Effect::Warn).with_text(names));
+    }
+    if let (Some(third), Some(first)) = (leaves.get(MAX_LEAVES), leaves.first()) {
+        let message = format!("{} certificates of the peer in one file", leaves.len());
+        let finding = Finding::new(Code::TooManyCertificates, third.span, message)
+            .with_related(first.span, "the first one")
+            .with_help("keep the one in use and its successor, and remove the others");
+        findings.push(finding);
+    }
+    (leaves.into_iter().cloned().collect(), findings)
+}
+
+/// Checks the leaves that [`find_leaves`] found: chain to the fabric's CA through the file's own
+/// intermediates, usage, key strength, and validity at `now`.
+///
+/// A peer that `is_dialled` has gateways, so that its certificate must also serve. A leaf with
+/// findings stays one of the peer's: TLS refuses it, and without it any certificate would do.
+#[must_use]
+pub fn check_leaves(
     peer: &PeerName,
     is_dialled: bool,
+    leaves: &[CertificateFacts],
     file: &CertificateFile,
     surroundings: &Surroundings<'_>,
-) -> (Vec<CertificateFacts>, Vec<Finding>) {
+) -> Vec<Finding> {
+    let authorities = file.certificates.iter().filter(|facts| facts.is_authority);
     let mut check = Check {
         peer,
         is_dialled,
         surroundings,
         findings: Vec::new(),
-        intermediates: Vec::new(),
+        intermediates: authorities.cloned().collect(),
     };
-    let leaves = check.check(&file.certificates);
-    (leaves, check.findings)
+    for leaf in leaves {
+        check.leaf(leaf);
+    }
+    check.findings
 }
 
 struct Check<'a> {
@@ -42,107 +89,19 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn check(&mut self, certificates: &[CertificateFacts]) -> Vec<CertificateFacts> {
-        let mut seen = BTreeSet::new();
-        let certificates = certificates
-            .iter()
-            .filter(|facts| seen.insert(facts.fingerprint));
-        let (authorities, others): (Vec<_>, Vec<_>) =
-            certificates.partition(|facts| facts.is_authority);
-        let (leaves, strangers): (Vec<_>, Vec<_>) = others
-            .into_iter()
-            .partition(|facts| facts.proves(self.peer));
-        if leaves.is_empty() {
-            self.refuse_nameless(&authorities, &strangers);
-            return Vec::new();
-        }
-        for stranger in strangers {
-            let message = format!(
-                "the certificate isn't used: it doesn't carry the name {:?}",
-                self.peer.as_str()
-            );
-            let finding = Finding::new(Code::CertificateName, stranger.span, message);
-            let names = names_in_words(&stranger.dns_names);
-            self.findings
-                .push(finding.with_effect(Effect::Warn).with_text(names));
-        }
-        if let (Some(third), Some(first)) = (leaves.get(MAX_LEAVES), leaves.first()) {
-            let message = format!("{} certificates of the peer in one file", leaves.len());
-            let finding = Finding::new(Code::TooManyCertificates, third.span, message)
-                .with_related(first.span, "the first one")
-                .with_help("keep the one in use and its successor, and remove the others");
-            self.findings.push(finding);
-        }
-        self.intermediates = authorities.into_iter().cloned().collect();
-        leaves
-            .into_iter()
-            .filter(|leaf| self.is_sound(leaf))
-            .cloned()
-            .collect()
-    }
-
-    /// Reports a file that doesn't prove the peer's name; one without any certificate is reported
-    /// already.
-    fn refuse_nameless(&mut self, authorities: &[&CertificateFacts], others: &[&CertificateFacts]) {
-        let peer = self.peer.as_str();
-        if let Some(authority) = authorities.iter().find(|facts| facts.proves(self.peer)) {
-            let message = "the certificate carries the peer's name but is a CA's";
-            let finding = Finding::new(Code::CertificateUsage, authority.span, message);
-            let help = "issue a certificate for the peer that is no CA's; a CA's proves no peer";
-            self.findings.push(finding.with_help(help));
-            return;
-        }
-        let Some(first) = others.first().or_else(|| authorities.first()) else {
-            return;
-        };
-        let all: Vec<&str> = others
-            .iter()
-            .flat_map(|facts| &facts.dns_names)
-            .map(String::as_str)
-            .collect();
-        let message = match others {
-            [] => format!("the file holds CA certificates alone, and none of the peer {peer:?}"),
-            [_] => format!("the certificate doesn't carry the peer's name {peer:?}"),
-            _ => format!("no certificate of the file carries the peer's name {peer:?}"),
-        };
-        let owner = all
-            .iter()
-            .find(|name| self.surroundings.peers.contains(**name));
-        let proper = all.iter().copied().filter(|name| !name.contains('*'));
-        let help = match (owner, nearest(peer, proper)) {
-            (Some(owner), _) => {
-                format!("it is {owner}'s certificate, and belongs into peers/{owner}/cert.pem")
-            }
-            (None, Some(near)) => format!(
-                "{near:?} is nearly {peer:?}: the certificate, the directory and the Peer must agree"
-            ),
-            (None, None) => format!(
-                "issue a certificate with the DNS name {peer:?}: weft create peer-cert --name {peer}"
-            ),
-        };
-        let mut finding = Finding::new(Code::CertificateName, first.span, message).with_help(help);
-        if !others.is_empty() {
-            finding = finding.with_text(names_in_words(&first.dns_names));
-        }
-        self.findings.push(finding);
-    }
-
-    /// Reports everything about one leaf; false where it can't stand for the peer.
-    fn is_sound(&mut self, leaf: &CertificateFacts) -> bool {
-        let before = self.findings.len();
+    /// Reports everything about one leaf.
+    fn leaf(&mut self, leaf: &CertificateFacts) {
         self.check_other_peers(leaf);
         self.findings.extend(leaf.weakness());
         if let Err(error @ IdentityError::Usage(_)) = leaf.check_kind() {
             self.refuse(leaf.span, &error);
         }
         let is_chained = self.check_chain(leaf);
-        let is_sound = self.findings.len() == before;
         let Surroundings { renewal, now, .. } = *self.surroundings;
         self.findings.extend(renewal.finding(leaf, now));
         if is_chained && leaf.is_valid_at(now) {
             self.check_issuer_time(leaf);
         }
-        is_sound
     }
 
     fn check_other_peers(&mut self, leaf: &CertificateFacts) {
@@ -239,6 +198,56 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Says why a file doesn't prove the peer's name; of one without any certificate that is said
+/// already.
+fn refuse_nameless(
+    peer: &PeerName,
+    peers: &BTreeSet<PeerName>,
+    authorities: &[&CertificateFacts],
+    others: &[&CertificateFacts],
+) -> Option<Finding> {
+    if let Some(authority) = authorities.iter().find(|facts| facts.proves(peer)) {
+        let message = "the certificate carries the peer's name but is a CA's";
+        let help = "issue a certificate for the peer that is no CA's; a CA's proves no peer";
+        // Without a leaf any certificate would do, so this can't be left at a failed check.
+        return Some(
+            Finding::new(Code::CertificateUsage, authority.span, message)
+                .with_effect(Effect::Freeze)
+                .with_help(help),
+        );
+    }
+    let peer = peer.as_str();
+    let first = others.first().or_else(|| authorities.first())?;
+    let all: Vec<&str> = others
+        .iter()
+        .flat_map(|facts| &facts.dns_names)
+        .map(String::as_str)
+        .collect();
+    let message = match others {
+        [] => format!("the file holds CA certificates alone, and none of the peer {peer:?}"),
+        [_] => format!("the certificate doesn't carry the peer's name {peer:?}"),
+        _ => format!("no certificate of the file carries the peer's name {peer:?}"),
+    };
+    let owner = all.iter().find(|name| peers.contains(**name));
+    let proper = all.iter().copied().filter(|name| !name.contains('*'));
+    let help = match (owner, nearest(peer, proper)) {
+        (Some(owner), _) => {
+            format!("it is {owner}'s certificate, and belongs into peers/{owner}/cert.pem")
+        }
+        (None, Some(near)) => format!(
+            "{near:?} is nearly {peer:?}: the certificate, the directory and the Peer must agree"
+        ),
+        (None, None) => format!(
+            "issue a certificate with the DNS name {peer:?}: weft create peer-cert --name {peer}"
+        ),
+    };
+    let finding = Finding::new(Code::CertificateName, first.span, message).with_help(help);
+    Some(match others {
+        [] => finding,
+        _ => finding.with_text(names_in_words(&first.dns_names)),
+    })
 }
 
 fn names_in_words(names: &[String]) -> String {

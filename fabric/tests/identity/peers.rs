@@ -26,7 +26,14 @@ fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let file = identity::read(pem.as_bytes());
     assert_eq!(told(&file.findings), "", "the file itself is sound");
     let east = "east".parse().unwrap();
-    let (leaves, findings) = identity::check_peer(&east, is_dialled, &file, &surroundings);
+    let (leaves, mut findings) = identity::find_leaves(&east, &file, &peers);
+    findings.extend(identity::check_leaves(
+        &east,
+        is_dialled,
+        &leaves,
+        &file,
+        &surroundings,
+    ));
     (leaves.len(), told(&findings))
 }
 
