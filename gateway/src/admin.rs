@@ -48,7 +48,7 @@ struct Admin {
 }
 
 /// Starts the admin port's thread.
-pub fn start(
+pub(crate) fn start(
     state: Arc<State>,
     listener: std::net::TcpListener,
     status: Option<StatusProvider>,
@@ -107,7 +107,7 @@ async fn serve(
 
 /// Why the gateway isn't ready; nothing when it is.
 #[must_use]
-pub fn not_ready(state: &State) -> Vec<String> {
+pub(crate) fn not_ready(state: &State) -> Vec<String> {
     let mut reasons = Vec::new();
     if state.draining.is_cancelled() {
         reasons.push("the gateway goes down".to_owned());
@@ -118,9 +118,9 @@ pub fn not_ready(state: &State) -> Vec<String> {
             let listeners = state.listeners.lock();
             let missing = |import: &ObjectName| match listeners.get(import) {
                 Some(ImportListener::Listening(_)) => None,
-                Some(ImportListener::Failed(address, error)) => {
-                    Some(format!("import {import} can't listen at {address}: {error}"))
-                }
+                Some(ImportListener::Failed(address, error)) => Some(format!(
+                    "import {import} can't listen at {address}: {error}"
+                )),
                 None => Some(format!("import {import} doesn't listen yet")),
             };
             reasons.extend(world.snapshot.imports.keys().filter_map(missing));
@@ -136,7 +136,11 @@ impl Admin {
         const TEXT: &str = "text/plain; charset=utf-8";
         const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            return respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET alone\n".to_owned());
+            return respond(
+                StatusCode::METHOD_NOT_ALLOWED,
+                TEXT,
+                "GET alone\n".to_owned(),
+            );
         }
         match request.uri().path() {
             "/healthz" => respond(StatusCode::OK, TEXT, "ok\n".to_owned()),
@@ -213,9 +217,10 @@ fn describe(state: &State, world: &World) -> Value {
             Some(ImportListener::Failed(address, error)) => (Some(address), Some(error)),
             None => (None, None),
         };
-        let sources = import.sources.iter().map(|source| {
-            json!({ "peer": source.peer, "export": source.export.name })
-        });
+        let sources = import
+            .sources
+            .iter()
+            .map(|source| json!({ "peer": source.peer, "export": source.export.name }));
         json!({
             "name": import.name,
             "address": address,

@@ -25,7 +25,7 @@ use crate::world::World;
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
-pub async fn connection(
+pub(crate) async fn connection(
     state: &Arc<State>,
     remote: &Remote,
 ) -> Result<Arc<Connection>, DialError> {

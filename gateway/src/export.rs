@@ -21,7 +21,7 @@ use crate::tunnel::frame::{MAX_VIA, Open};
 use crate::world::World;
 
 /// Serves one tunnel that a peer wants to open.
-pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
+pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let started = Instant::now();
     let request = hex::encode(open.request);
     let peer = tunnel.connection().facts().peer.clone();
@@ -61,10 +61,7 @@ pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::UnknownPeer;
         return refuse(&record, tunnel);
     };
-    let bound = limits::bound(
-        limits::TUNNELS_PER_PEER,
-        snapshot.limits.tunnels_per_peer,
-    );
+    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
     let Some(_slot) = state.tunnels.take(&peer, bound) else {
         record.outcome = Outcome::Limit;
         record.detail = "tunnels of the peer";

@@ -116,9 +116,8 @@ impl Gateway {
                 source,
             })
         };
-        let local = |listener: &tokio::net::TcpListener, address| {
-            listener.local_addr().unwrap_or(address)
-        };
+        let local =
+            |listener: &tokio::net::TcpListener, address| listener.local_addr().unwrap_or(address);
         let gateway = bind("other gateways", config.listen)?;
         let admin = bind("the admin port", config.admin)?;
         let listen_address = local(&gateway, config.listen);
@@ -212,7 +211,10 @@ impl Running {
         state.serving.close();
         if timeout(deadline, state.serving.wait()).await.is_err() {
             let cut = state.live.cut_all(End::Draining);
-            tracing::warn!(connections = cut, "connections are cut at the end of the drain");
+            tracing::warn!(
+                connections = cut,
+                "connections are cut at the end of the drain"
+            );
             let _ = timeout(GOODBYE, state.serving.wait()).await;
         }
         for connection in state.pool.all() {

@@ -23,7 +23,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 
 /// The tasks that watch peers.
 #[derive(Debug, Default)]
-pub struct Heartbeats {
+pub(crate) struct Heartbeats {
     running: BTreeMap<PeerName, CancellationToken>,
 }
 
@@ -31,10 +31,9 @@ pub struct Heartbeats {
 
 impl Heartbeats {
     /// Watches exactly the peers of a snapshot.
-    pub fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
-        let is_there = |peer: &PeerName| {
-            snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer))
-        };
+    pub(crate) fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
+        let is_there =
+            |peer: &PeerName| snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer));
         self.running.retain(|peer, stop| {
             let keep = is_there(peer);
             if !keep {
@@ -42,7 +41,9 @@ impl Heartbeats {
             }
             keep
         });
-        let peers = snapshot.into_iter().flat_map(|snapshot| snapshot.remotes.keys());
+        let peers = snapshot
+            .into_iter()
+            .flat_map(|snapshot| snapshot.remotes.keys());
         for peer in peers {
             if self.running.contains_key(peer) {
                 continue;
@@ -52,7 +53,8 @@ impl Heartbeats {
             let (state, peer) = (Arc::clone(state), peer.clone());
             let tasks = state.tasks.clone();
             tasks.spawn(async move {
-                stop.run_until_cancelled(Box::pin(watch(&state, &peer))).await;
+                stop.run_until_cancelled(Box::pin(watch(&state, &peer)))
+                    .await;
                 state.reach.forget(&peer);
                 state.metrics.peer_reachable.remove(&PeerLabel {
                     peer: peer.to_string(),

@@ -22,7 +22,7 @@ use crate::world::World;
 struct Serve(Arc<State>);
 
 /// Exchanges the hello, takes the connection into the pool and runs it.
-pub async fn start(
+pub(crate) async fn start(
     state: &Arc<State>,
     world: &Arc<World>,
     mut stream: TlsStream<TcpStream>,
@@ -74,14 +74,13 @@ pub async fn start(
 }
 
 /// Whether the snapshot in force by now accepts what another one accepted.
-fn verify(
-    state: &State,
-    world: &Arc<World>,
-    connection: &Connection,
-) -> Result<(), DialError> {
+fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<(), DialError> {
     let refused = |reason: &'static str| DialError {
         reason,
-        text: format!("the snapshot changed, and {} isn't accepted: {reason}", connection.facts().peer),
+        text: format!(
+            "the snapshot changed, and {} isn't accepted: {reason}",
+            connection.facts().peer
+        ),
     };
     let current = state.world().ok_or_else(|| refused("no_snapshot"))?;
     if Arc::ptr_eq(&current, world) {
@@ -134,7 +133,7 @@ fn failed(error: &EstablishError) -> DialError {
 }
 
 /// Cuts the connections of peers that a snapshot doesn't accept; how many that were.
-pub fn judge(state: &State, world: Option<&World>) -> usize {
+pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
     let mut cut = 0;
     for connection in state.pool.all() {
         let verdict = world.map_or(Err("no_snapshot"), |world| {
@@ -153,7 +152,7 @@ pub fn judge(state: &State, world: Option<&World>) -> usize {
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
 /// now.
-pub fn retire_others(state: &State, world: &World) {
+pub(crate) fn retire_others(state: &State, world: &World) {
     for connection in state.pool.all() {
         if connection.facts().own != world.identity.fingerprint() {
             connection.retire("the certificate was replaced");
@@ -163,13 +162,13 @@ pub fn retire_others(state: &State, world: &World) {
 
 /// The moment as certificates count it.
 #[must_use]
-pub fn now_seconds() -> i64 {
+pub(crate) fn now_seconds() -> i64 {
     i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The names of a peer's live connections' other ends, for people.
 #[must_use]
-pub fn addresses(state: &State, peer: &PeerName) -> Vec<String> {
+pub(crate) fn addresses(state: &State, peer: &PeerName) -> Vec<String> {
     let connections = state.pool.of(peer);
     connections
         .iter()
@@ -195,7 +194,7 @@ impl Accept for Serve {
 
 /// The revision in force, as heartbeats carry it.
 #[must_use]
-pub fn revision(state: &State) -> String {
+pub(crate) fn revision(state: &State) -> String {
     let revision = state
         .world()
         .map(|world| world.snapshot.revision.as_str().to_owned());

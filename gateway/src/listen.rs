@@ -36,7 +36,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_HEADER: usize = 16 * 1024;
 
 /// A listener on an address, on both IP versions where the address says so.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -53,7 +53,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The next connection; failures to accept are counted and waited out.
-pub async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
@@ -70,7 +70,7 @@ pub async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, Socket
 }
 
 /// No waiting for more to send, and a sign of life now and then where nothing is sent.
-pub fn prepare(socket: &TcpStream) {
+pub(crate) fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -79,7 +79,7 @@ pub fn prepare(socket: &TcpStream) {
 }
 
 /// Takes connections of other gateways until the drain.
-pub async fn serve(state: Arc<State>, listener: TcpListener) {
+pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
     let http = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
     loop {

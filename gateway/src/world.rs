@@ -17,7 +17,7 @@ use crate::tunnel::ConnectionFacts;
 
 /// One snapshot with all that is made of it; immutable.
 #[derive(Debug)]
-pub struct World {
+pub(crate) struct World {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     /// What exports may aim at.
@@ -34,7 +34,7 @@ pub struct World {
 
 impl World {
     /// Makes all that there is to make of a snapshot.
-    pub fn new(
+    pub(crate) fn new(
         provider: &Arc<CryptoProvider>,
         snapshot: Arc<Snapshot>,
         identity: Identity,
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// TLS towards a peer's gateway.
-    pub fn client(&self, peer: &PeerName) -> Result<Arc<ClientConfig>, rustls::Error> {
+    pub(crate) fn client(&self, peer: &PeerName) -> Result<Arc<ClientConfig>, rustls::Error> {
         tls::client(
             &self.provider,
             &self.identity,
@@ -62,7 +62,7 @@ impl World {
     }
 
     /// Whether a live connection between gateways is accepted by this snapshot.
-    pub fn verify(&self, facts: &ConnectionFacts) -> Result<(), Refused> {
+    pub(crate) fn verify(&self, facts: &ConnectionFacts) -> Result<(), Refused> {
         let role = if facts.dialled {
             Role::Server(&facts.peer)
         } else {
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// The peer that a chain, shown by whoever connected to this gateway, belongs to.
-    pub fn client_peer(
+    pub(crate) fn client_peer(
         &self,
         chain: &[rustls_pki_types::CertificateDer<'_>],
     ) -> Result<PeerName, Refused> {
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// Checks an exported host and the address that it resolved to against the guard rails.
-    pub fn check_target(&self, host: &str, address: IpAddr) -> Result<(), Refusal> {
+    pub(crate) fn check_target(&self, host: &str, address: IpAddr) -> Result<(), Refusal> {
         self.guard.check_text(host)?;
         let name = host.parse::<IpAddr>().is_err().then_some(host);
         self.guard.check_address(address, name)

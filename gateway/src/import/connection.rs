@@ -45,7 +45,7 @@ struct Failure<'a> {
 }
 
 /// Serves one client.
-pub async fn serve(
+pub(crate) async fn serve(
     state: Arc<State>,
     import: ObjectName,
     socket: TcpStream,
@@ -211,10 +211,7 @@ async fn find<'a>(
             fail(outcome, rule, String::new());
             continue;
         }
-        let bound = limits::bound(
-            limits::TUNNELS_PER_PEER,
-            snapshot.limits.tunnels_per_peer,
-        );
+        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
         let Some(slot) = state.tunnels.take(&source.peer, bound) else {
             fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
             continue;

@@ -377,19 +377,15 @@ impl Connection {
         }
     }
 
-    fn received(
-        self: &Arc<Self>,
-        frame: Frame,
-        accept: &Arc<dyn Accept>,
-    ) -> Result<(), Closed> {
+    fn received(self: &Arc<Self>, frame: Frame, accept: &Arc<dyn Accept>) -> Result<(), Closed> {
         let protocol = |what, id| Err(Closed::Protocol(FrameError::Tunnel(what, id)));
         match frame {
             Frame::Open(id, open) => return self.opened(id, *open, accept),
             Frame::Accept(id) => {
-                if let Some(tunnel) = self.tunnel("ACCEPT", id)? {
-                    if !self.is_ours(id) || !tunnel.accepted() {
-                        return protocol("unasked ACCEPT", id);
-                    }
+                if let Some(tunnel) = self.tunnel("ACCEPT", id)?
+                    && (!self.is_ours(id) || !tunnel.accepted())
+                {
+                    return protocol("unasked ACCEPT", id);
                 }
             }
             Frame::Refuse(id, reason, text) => {
@@ -405,17 +401,17 @@ impl Connection {
                 payload,
                 end,
             } => {
-                if let Some(tunnel) = self.tunnel("DATA", id)? {
-                    if !tunnel.received(payload, end) {
-                        return protocol("too much DATA", id);
-                    }
+                if let Some(tunnel) = self.tunnel("DATA", id)?
+                    && !tunnel.received(payload, end)
+                {
+                    return protocol("too much DATA", id);
                 }
             }
             Frame::Window(id, credit) => {
-                if let Some(tunnel) = self.tunnel("WINDOW", id)? {
-                    if !tunnel.credited(credit) {
-                        return protocol("too much WINDOW", id);
-                    }
+                if let Some(tunnel) = self.tunnel("WINDOW", id)?
+                    && !tunnel.credited(credit)
+                {
+                    return protocol("too much WINDOW", id);
                 }
             }
             Frame::Reset(id, reason, text) => {

@@ -561,12 +561,15 @@ mod tests {
                     tunnels
                 })
             ),
-            (tunnel.clone(), open())
-                .prop_map(|(tunnel, open)| Frame::Open(tunnel, Box::new(open))),
+            (tunnel.clone(), open()).prop_map(|(tunnel, open)| Frame::Open(tunnel, Box::new(open))),
             tunnel.clone().prop_map(Frame::Accept),
             (tunnel.clone(), reason()).prop_map(|(t, (r, text))| Frame::Refuse(t, r, text)),
             (tunnel.clone(), reason()).prop_map(|(t, (r, text))| Frame::Reset(t, r, text)),
-            (tunnel.clone(), proptest::collection::vec(any::<u8>(), 1..2000), any::<bool>())
+            (
+                tunnel.clone(),
+                proptest::collection::vec(any::<u8>(), 1..2000),
+                any::<bool>()
+            )
                 .prop_map(|(tunnel, payload, end)| Frame::Data {
                     tunnel,
                     payload: payload.into(),
@@ -636,8 +639,14 @@ mod tests {
             (raw(kind::DATA, 1, b""), FrameError::Malformed("DATA")),
             (raw(kind::DATA, 0, b"x"), FrameError::Tunnel("DATA", 0)),
             (raw(kind::PING, 3, &[0; 9]), FrameError::Tunnel("PING", 3)),
-            (raw(kind::WINDOW, 1, &[0; 4]), FrameError::Malformed("WINDOW")),
-            (raw(kind::HELLO, 0, &[0; 22]), FrameError::Malformed("HELLO")),
+            (
+                raw(kind::WINDOW, 1, &[0; 4]),
+                FrameError::Malformed("WINDOW"),
+            ),
+            (
+                raw(kind::HELLO, 0, &[0; 22]),
+                FrameError::Malformed("HELLO"),
+            ),
             (raw(kind::OPEN, 1, &[1; 30]), FrameError::Malformed("OPEN")),
         ] {
             let mut buffer = bytes.clone();

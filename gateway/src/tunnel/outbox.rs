@@ -37,7 +37,10 @@ pub struct Outgoings {
 #[derive(Debug)]
 enum Outgoing {
     Control(Bytes),
-    Data(Bytes, #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit),
+    Data(
+        Bytes,
+        #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
+    ),
     Finish,
 }
 

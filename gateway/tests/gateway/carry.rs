@@ -160,9 +160,8 @@ async fn a_hundred_mebibytes_arrive_intact_both_ways() {
     assert_eq!(total, CHUNK * CHUNKS);
     assert_eq!(received, sent);
     let bytes = (CHUNK * CHUNKS) as f64;
-    let series = |direction: &str| {
-        format!("weft_bytes_total{{side=\"import\",direction=\"{direction}\"}}")
-    };
+    let series =
+        |direction: &str| format!("weft_bytes_total{{side=\"import\",direction=\"{direction}\"}}");
     pair.west.counts(&series("to_peer"), bytes).await;
     pair.west.counts(&series("from_peer"), bytes).await;
 }
@@ -174,11 +173,8 @@ async fn a_stalled_tunnel_does_not_stall_another() {
     let mut stalled = echoing(pair.import).await;
     let mut sent = 0;
     let block = vec![7; 64 * 1024];
-    while let Ok(Ok(length)) = tokio::time::timeout(
-        std::time::Duration::from_millis(500),
-        stalled.write(&block),
-    )
-    .await
+    while let Ok(Ok(length)) =
+        tokio::time::timeout(std::time::Duration::from_millis(500), stalled.write(&block)).await
     {
         sent += length;
         assert!(sent < 1 << 30, "nothing holds the sender back");
