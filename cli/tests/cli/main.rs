@@ -1,5 +1,10 @@
 //! The real binary, in temporary directories.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where its world isn't as it should be"
+)]
+
 mod create;
 mod explain;
 mod help;

@@ -65,7 +65,7 @@ impl CreateFabric {
             day(pair.not_after)
         );
         tell!(
-            "keep {} secret: whoever has it can become any peer",
+            "its private key is {}; keep it secret: whoever has it can become any peer",
             folder.join(folder::KEY).display()
         );
         print!(

@@ -88,8 +88,8 @@ impl CreatePeerCert {
             }
         );
         tell!(
-            "carry {} to the peer, and leave no copy behind",
-            folder.display()
+            "its private key is {}; carry the folder to the peer, and leave no copy behind",
+            folder.join(folder::KEY).display()
         );
         print!(
             "{}\n{}\n",
