@@ -11,4 +11,5 @@ mod local;
 mod origin;
 mod server;
 mod ssh;
+mod store;
 mod tree;
