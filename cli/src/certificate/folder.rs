@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -129,15 +129,21 @@ fn make_folder(path: &Path) -> Result<(), Failure> {
 
 /// Writes a new file that has its mode from the start.
 fn create(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
-    let failed = failed("write", path);
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)
-        .map_err(&failed)?;
-    file.write_all(text.as_bytes()).map_err(&failed)?;
-    file.sync_all().map_err(&failed)
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Failure::Exists {
+                path: path.to_owned(),
+            },
+            _ => failed("create", path)(source),
+        })?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written.map_err(failed("write", path))
 }
 
 fn sync(folder: &Path) -> Result<(), Failure> {
@@ -148,12 +154,31 @@ fn sync(folder: &Path) -> Result<(), Failure> {
 
 /// Gives a finished file its name; unlike a rename this never replaces what came in between.
 fn link(whole: &Path, path: &Path) -> Result<(), Failure> {
-    fs::hard_link(whole, path).map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => Failure::Exists {
-            path: path.to_owned(),
+    match fs::hard_link(whole, path) {
+        Ok(()) => Ok(()),
+        Err(error) => match error.kind() {
+            io::ErrorKind::AlreadyExists => Err(Failure::Exists {
+                path: path.to_owned(),
+            }),
+            // What a file system without hard links says, such as that of a memory stick.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported => copy(whole, path),
+            _ => Err(failed("write", path)(error)),
         },
-        _ => failed("write", path)(source),
-    })
+    }
+}
+
+/// Writes a finished file anew under its name; what fails half-way is taken away again.
+fn copy(whole: &Path, path: &Path) -> Result<(), Failure> {
+    let failed = failed("write", path);
+    let text = fs::read_to_string(whole).map_err(&failed)?;
+    let mode = fs::metadata(whole).map_err(&failed)?.permissions().mode();
+    let written = create(path, mode & 0o777, &text);
+    if let Err(Failure::Io { operation, .. }) = &written
+        && *operation == "write"
+    {
+        let _ = fs::remove_file(path);
+    }
+    written
 }
 
 fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Failure {
@@ -167,8 +192,6 @@ fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Failure
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     fn pair() -> KeyPairPem {
@@ -212,6 +235,22 @@ mod tests {
         fs::write(base.path().join("other"), "").unwrap();
         write(base.path(), &pair(), "chain").unwrap();
         assert_eq!(names(base.path()), ["cert.pem", "key.pem", "other"]);
+    }
+
+    #[test]
+    fn without_hard_links_files_are_copied_and_nothing_is_overwritten() {
+        let base = tempfile::tempdir().unwrap();
+        let (whole, path) = (base.path().join("whole"), base.path().join("key.pem"));
+        create(&whole, 0o600, "key").unwrap();
+        copy(&whole, &path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "key");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let error = copy(&whole, &path).unwrap_err();
+        assert!(matches!(error, Failure::Exists { .. }), "{error}");
+        assert!(path.exists(), "what was there before stays");
     }
 
     #[test]
