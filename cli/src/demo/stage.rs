@@ -166,7 +166,7 @@ impl Stage {
                 .map(Vec::as_slice)
                 .unwrap_or_default();
             let unreachable = others.iter().find(|other| other["reachable"] != true);
-            ensure!(unreachable.is_none(), "{:?}", unreachable);
+            ensure!(unreachable.is_none(), "{unreachable:?}");
             Ok(())
         })
         .await
