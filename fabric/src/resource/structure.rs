@@ -26,7 +26,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
         return;
     }
     let rule = schema.rule(error);
-    let value = error.instance();
+    let value = error.instance().as_ref();
     let code = |default: Code| {
         rule["x-weft-code"]
             .as_str()
@@ -50,7 +50,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             }
             return;
         }
-        Kind::Type { kind } => wrong_type(draft, pointer, &value, kind),
+        Kind::Type { kind } => wrong_type(draft, pointer, value, kind),
         Kind::Minimum { limit } => {
             let message = match rule.get("maximum") {
                 Some(maximum) if maximum.as_u64() <= Some(65_535) => {
@@ -67,11 +67,11 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             };
             at_value(draft, Code::OutOfRange, message)
         }
-        Kind::Enum { options } => one_of(draft, pointer, &value, options.as_array()),
+        Kind::Enum { options } => one_of(draft, pointer, value, options.as_array()),
         Kind::Constant { expected_value } => one_of(
             draft,
             pointer,
-            &value,
+            value,
             Some(&vec![expected_value.as_ref().clone()]),
         ),
         Kind::Pattern { .. } => {
