@@ -48,7 +48,7 @@ struct Admin {
 }
 
 /// Starts the admin port's thread.
-pub fn start(
+pub(crate) fn start(
     state: Arc<State>,
     listener: std::net::TcpListener,
     status: Option<StatusProvider>,
@@ -107,7 +107,7 @@ async fn serve(
 
 /// Why the gateway isn't ready; nothing when it is.
 #[must_use]
-pub fn not_ready(state: &State) -> Vec<String> {
+pub(crate) fn not_ready(state: &State) -> Vec<String> {
     let mut reasons = Vec::new();
     if state.draining.is_cancelled() {
         reasons.push("the gateway goes down".to_owned());

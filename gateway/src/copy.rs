@@ -20,7 +20,7 @@ const FIRST_READ: usize = 4 * 1024;
 
 /// The counters of one side.
 #[derive(Clone, Debug)]
-pub struct Counters {
+pub(crate) struct Counters {
     to_peer: Bytes,
     from_peer: Bytes,
 }
@@ -29,7 +29,7 @@ pub struct Counters {
 ///
 /// A side that ends its direction has that passed on while the other direction goes on. What ends
 /// otherwise is ended by RST, so that nobody takes a part for the whole.
-pub async fn carry(
+pub(crate) async fn carry(
     mut socket: TcpStream,
     tunnel: Tunnel,
     entry: &Entry,
@@ -122,7 +122,7 @@ async fn idled(entry: &Entry, idle: Duration) {
 impl Counters {
     /// The counters of a side.
     #[must_use]
-    pub fn new(metrics: &Metrics, side: Side) -> Self {
+    pub(crate) fn new(metrics: &Metrics, side: Side) -> Self {
         let counter = |direction| {
             let label = side.direction(direction);
             metrics.bytes.get_or_create_owned(&label)
@@ -134,7 +134,7 @@ impl Counters {
     }
 
     /// Counts bytes that went out together with OPEN.
-    pub fn early(&self, entry: &Entry, length: usize) {
+    pub(crate) fn early(&self, entry: &Entry, length: usize) {
         self.to_peer.inc_by(length as u64);
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
     }

@@ -25,7 +25,10 @@ use crate::world::World;
 const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
-pub async fn connection(state: &Arc<State>, remote: &Remote) -> Result<Arc<Connection>, DialError> {
+pub(crate) async fn connection(
+    state: &Arc<State>,
+    remote: &Remote,
+) -> Result<Arc<Connection>, DialError> {
     let peer = &remote.peer.name;
     if let Some((connection, is_crowded)) = state.pool.pick(peer) {
         if is_crowded && !remote.gateways.is_empty() {
@@ -183,7 +186,7 @@ async fn dial_one(
             chain,
             own: world.identity.fingerprint(),
         };
-        link::start(state, world, stream.into(), facts).await
+        link::start(state, stream.into(), facts).await
     };
     timeout(timeouts.handshake, handshake)
         .await

@@ -17,11 +17,12 @@ use crate::live::{Subject, decide_export};
 use crate::metrics::Side;
 use crate::state::State;
 use crate::tunnel::Tunnel;
+use crate::tunnel::connection::Closed;
 use crate::tunnel::frame::{MAX_VIA, Open};
 use crate::world::World;
 
 /// Serves one tunnel that a peer wants to open.
-pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
+pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let started = Instant::now();
     let request = hex::encode(open.request);
     let peer = tunnel.connection().facts().peer.clone();
@@ -61,6 +62,13 @@ pub async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::UnknownPeer;
         return refuse(&record, tunnel);
     };
+    if let Err(refused) = world.accepts(tunnel.connection()) {
+        let connection = tunnel.connection();
+        connection.close(Closed::Unaccepted(refused.as_str()));
+        record.outcome = Outcome::UnknownPeer;
+        record.detail = refused.as_str();
+        return refuse(&record, tunnel);
+    }
     let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
     let Some(_slot) = state.tunnels.take(&peer, bound) else {
         record.outcome = Outcome::Limit;

@@ -23,7 +23,7 @@ const SHORTEST: Duration = Duration::from_millis(50);
 
 /// The tasks that watch peers.
 #[derive(Debug, Default)]
-pub struct Heartbeats {
+pub(crate) struct Heartbeats {
     running: BTreeMap<PeerName, CancellationToken>,
 }
 
@@ -31,7 +31,7 @@ pub struct Heartbeats {
 
 impl Heartbeats {
     /// Watches exactly the peers of a snapshot.
-    pub fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
+    pub(crate) fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
         let is_there =
             |peer: &PeerName| snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer));
         self.running.retain(|peer, stop| {

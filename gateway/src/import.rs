@@ -1,5 +1,5 @@
 //! The source: listeners of imports, and what happens to a client's connection.
 
-pub mod balance;
-pub mod connection;
-pub mod listener;
+pub(crate) mod balance;
+pub(crate) mod connection;
+pub(crate) mod listener;

@@ -8,49 +8,49 @@ use parking_lot::Mutex;
 
 /// TLS handshakes at a time: at 0.3 ms of CPU each, a second's worth of them is far more; the bound
 /// is for those that hang until their deadline.
-pub const HANDSHAKES: usize = 512;
+pub(crate) const HANDSHAKES: usize = 512;
 
 /// Connections that one peer may have open to this gateway: a few from each of its replicas, and
 /// again as many while certificates change.
-pub const CONNECTIONS_PER_PEER: usize = 64;
+pub(crate) const CONNECTIONS_PER_PEER: usize = 64;
 
 /// Connections that this gateway opens to one peer, so that a loss delays a part of the tunnels.
-pub const DIALLED_PER_PEER: usize = 4;
+pub(crate) const DIALLED_PER_PEER: usize = 4;
 
 /// Tunnels on a connection from which on another one is opened.
-pub const SPREAD_FROM: usize = 16;
+pub(crate) const SPREAD_FROM: usize = 16;
 
 /// Tunnels at a time with one peer, whatever the snapshot says: the descriptors of a process.
-pub const TUNNELS_PER_PEER: usize = 16 * 1024;
+pub(crate) const TUNNELS_PER_PEER: usize = 16 * 1024;
 
 /// Connections at a time through one import, whatever the snapshot says: the same.
-pub const CONNECTIONS_PER_IMPORT: usize = 16 * 1024;
+pub(crate) const CONNECTIONS_PER_IMPORT: usize = 16 * 1024;
 
 /// HTTP connections at the gateway port: health checks of peers and load balancers.
-pub const HTTP_CONNECTIONS: usize = 128;
+pub(crate) const HTTP_CONNECTIONS: usize = 128;
 
 /// Connections at the admin port: a few scrapers and people.
-pub const ADMIN_CONNECTIONS: usize = 64;
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// Connections that wait to be accepted; the kernel cuts it to its own limit.
-pub const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 
 /// Counts what is in use, by key.
 #[derive(Debug)]
-pub struct Slots<K: Eq + Hash + Clone> {
+pub(crate) struct Slots<K: Eq + Hash + Clone> {
     used: Arc<Mutex<HashMap<K, usize>>>,
 }
 
 /// One in use; given back when dropped.
 #[derive(Debug)]
-pub struct Slot<K: Eq + Hash + Clone> {
+pub(crate) struct Slot<K: Eq + Hash + Clone> {
     used: Arc<Mutex<HashMap<K, usize>>>,
     key: K,
 }
 
 /// The tighter of a built-in bound and a configured one, where 0 is no limit.
 #[must_use]
-pub fn bound(built_in: usize, configured: u32) -> usize {
+pub(crate) fn bound(built_in: usize, configured: u32) -> usize {
     match configured {
         0 => built_in,
         limit => built_in.min(limit as usize),
@@ -70,7 +70,7 @@ impl<K: Eq + Hash + Clone> Default for Slots<K> {
 impl<K: Eq + Hash + Clone> Slots<K> {
     /// Takes one, unless `limit` are taken.
     #[must_use]
-    pub fn take(&self, key: &K, limit: usize) -> Option<Slot<K>> {
+    pub(crate) fn take(&self, key: &K, limit: usize) -> Option<Slot<K>> {
         let mut used = self.used.lock();
         let count = used.entry(key.clone()).or_insert(0);
         if *count >= limit {

@@ -22,9 +22,8 @@ use crate::world::World;
 struct Serve(Arc<State>);
 
 /// Exchanges the hello, takes the connection into the pool and runs it.
-pub async fn start(
+pub(crate) async fn start(
     state: &Arc<State>,
-    world: &Arc<World>,
     mut stream: TlsStream<TcpStream>,
     facts: ConnectionFacts,
 ) -> Result<Arc<Connection>, DialError> {
@@ -44,7 +43,7 @@ pub async fn start(
         });
     }
     // Known before the look at the snapshot in force: whoever swaps it sees it or is seen here.
-    if let Err(refused) = verify(state, world, &connection) {
+    if let Err(refused) = verify(state, &connection) {
         state.pool.remove(&connection);
         return Err(refused);
     }
@@ -74,7 +73,7 @@ pub async fn start(
 }
 
 /// Whether the snapshot in force by now accepts what another one accepted.
-fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<(), DialError> {
+fn verify(state: &State, connection: &Connection) -> Result<(), DialError> {
     let refused = |reason: &'static str| DialError {
         reason,
         text: format!(
@@ -83,11 +82,8 @@ fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<
         ),
     };
     let current = state.world().ok_or_else(|| refused("no_snapshot"))?;
-    if Arc::ptr_eq(&current, world) {
-        return Ok(());
-    }
     current
-        .verify(connection.facts())
+        .verify(connection)
         .map_err(|error| refused(error.as_str()))
 }
 
@@ -133,12 +129,12 @@ fn failed(error: &EstablishError) -> DialError {
 }
 
 /// Cuts the connections of peers that a snapshot doesn't accept; how many that were.
-pub fn judge(state: &State, world: Option<&World>) -> usize {
+pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
     let mut cut = 0;
     for connection in state.pool.all() {
         let verdict = world.map_or(Err("no_snapshot"), |world| {
             world
-                .verify(connection.facts())
+                .verify(&connection)
                 .map_err(tls::verify::Refused::as_str)
         });
         if let Err(reason) = verdict {
@@ -152,7 +148,7 @@ pub fn judge(state: &State, world: Option<&World>) -> usize {
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
 /// now.
-pub fn retire_others(state: &State, world: &World) {
+pub(crate) fn retire_others(state: &State, world: &World) {
     for connection in state.pool.all() {
         if connection.facts().own != world.identity.fingerprint() {
             connection.retire("the certificate was replaced");
@@ -162,13 +158,13 @@ pub fn retire_others(state: &State, world: &World) {
 
 /// The moment as certificates count it.
 #[must_use]
-pub fn now_seconds() -> i64 {
+pub(crate) fn now_seconds() -> i64 {
     i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The names of a peer's live connections' other ends, for people.
 #[must_use]
-pub fn addresses(state: &State, peer: &PeerName) -> Vec<String> {
+pub(crate) fn addresses(state: &State, peer: &PeerName) -> Vec<String> {
     let connections = state.pool.of(peer);
     connections
         .iter()
@@ -194,7 +190,7 @@ impl Accept for Serve {
 
 /// The revision in force, as heartbeats carry it.
 #[must_use]
-pub fn revision(state: &State) -> String {
+pub(crate) fn revision(state: &State) -> String {
     let revision = state
         .world()
         .map(|world| world.snapshot.revision.as_str().to_owned());

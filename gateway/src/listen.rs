@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +35,24 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest header of a request.
 const MAX_HEADER: usize = 16 * 1024;
 
-/// A listener on an address, on both IP versions where the address says so.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
+/// the host has no IPv6.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let is_any = address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    match bind_exactly(address) {
+        Err(error) if is_any && lacks_ipv6(&error) => {
+            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        bound => bound,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    // The number is Linux's for an address family that isn't supported, which has no kind.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -53,7 +69,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The next connection; failures to accept are counted and waited out.
-pub async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((socket, address)) => {
@@ -70,7 +86,7 @@ pub async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, Socket
 }
 
 /// No waiting for more to send, and a sign of life now and then where nothing is sent.
-pub fn prepare(socket: &TcpStream) {
+pub(crate) fn prepare(socket: &TcpStream) {
     let _ = socket.set_nodelay(true);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
@@ -79,7 +95,7 @@ pub fn prepare(socket: &TcpStream) {
 }
 
 /// Takes connections of other gateways until the drain.
-pub async fn serve(state: Arc<State>, listener: TcpListener) {
+pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
     let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
     let http = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
     loop {
@@ -148,7 +164,7 @@ async fn handle(
         chain,
         own: world.identity.fingerprint(),
     };
-    match timeout(limit, link::start(&state, &world, stream.into(), facts)).await {
+    match timeout(limit, link::start(&state, stream.into(), facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
         Err(_) => refused("timeout", ""),

@@ -19,14 +19,14 @@ use crate::world::World;
 
 /// The live connections.
 #[derive(Debug, Default)]
-pub struct Live {
+pub(crate) struct Live {
     entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
     next: AtomicU64,
 }
 
 /// One live connection.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     id: u64,
     subject: Subject,
     cut: CancellationToken,
@@ -39,7 +39,7 @@ pub struct Entry {
 
 /// What a decision about a connection looks at.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// A client's connection through an import.
     Import {
         /// Where the client connects from.
@@ -68,7 +68,7 @@ pub enum Subject {
 
 /// The decision at the source.
 #[must_use]
-pub fn decide_import<'a>(
+pub(crate) fn decide_import<'a>(
     snapshot: &'a Snapshot,
     client: Option<&'a Client>,
     import: &'a Import,
@@ -86,7 +86,7 @@ pub fn decide_import<'a>(
 
 /// The decision at the destination.
 #[must_use]
-pub fn decide_export<'a>(
+pub(crate) fn decide_export<'a>(
     snapshot: &'a Snapshot,
     client: Option<&'a Client>,
     remote: &'a Remote,
@@ -106,7 +106,7 @@ pub fn decide_export<'a>(
 impl Subject {
     /// The side that the connection is judged on.
     #[must_use]
-    pub const fn side(&self) -> Side {
+    pub(crate) const fn side(&self) -> Side {
         match self {
             Self::Import { .. } => Side::Import,
             Self::Export { .. } => Side::Export,
@@ -115,7 +115,7 @@ impl Subject {
 
     /// Whether a snapshot allows the connection.
     #[must_use]
-    pub fn is_allowed(&self, world: &World) -> bool {
+    pub(crate) fn is_allowed(&self, world: &World) -> bool {
         let snapshot = &world.snapshot;
         let decision = match self {
             Self::Import {
@@ -167,7 +167,7 @@ impl Subject {
 
 impl Live {
     /// Makes a connection known, before it is judged by the snapshot of that moment.
-    pub fn add(&self, subject: Subject) -> Arc<Entry> {
+    pub(crate) fn add(&self, subject: Subject) -> Arc<Entry> {
         let entry = Arc::new(Entry {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             subject,
@@ -181,12 +181,12 @@ impl Live {
     }
 
     /// Forgets a connection.
-    pub fn remove(&self, entry: &Entry) {
+    pub(crate) fn remove(&self, entry: &Entry) {
         self.entries.lock().remove(&entry.id);
     }
 
     /// Cuts what a snapshot doesn't allow; how many that were.
-    pub fn judge(&self, world: &World) -> usize {
+    pub(crate) fn judge(&self, world: &World) -> usize {
         // Judged outside the lock: new connections needn't wait for it.
         let entries: Vec<_> = self.entries.lock().values().cloned().collect();
         let refused = entries
@@ -199,14 +199,14 @@ impl Live {
     }
 
     /// Cuts everything.
-    pub fn cut_all(&self, why: End) -> usize {
+    pub(crate) fn cut_all(&self, why: End) -> usize {
         let entries = self.entries.lock();
         entries.values().filter(|entry| entry.cut(why)).count()
     }
 
     /// How many there are on each side, by import or export.
     #[must_use]
-    pub fn counts(&self) -> (BTreeMap<ObjectName, usize>, BTreeMap<ObjectName, usize>) {
+    pub(crate) fn counts(&self) -> (BTreeMap<ObjectName, usize>, BTreeMap<ObjectName, usize>) {
         let (mut imports, mut exports) = (BTreeMap::new(), BTreeMap::new());
         for entry in self.entries.lock().values() {
             let count = match &entry.subject {
@@ -223,27 +223,27 @@ impl Live {
 
 impl Entry {
     /// Cuts the connection; false when it was cut already.
-    pub fn cut(&self, why: End) -> bool {
+    pub(crate) fn cut(&self, why: End) -> bool {
         let first = self.why.set(why).is_ok();
         self.cut.cancel();
         first
     }
 
     /// Waits until the connection is cut.
-    pub async fn until_cut(&self) -> End {
+    pub(crate) async fn until_cut(&self) -> End {
         self.cut.cancelled().await;
         self.why.get().copied().unwrap_or(End::NoLongerAllowed)
     }
 
     /// What a decision about the connection looks at.
     #[must_use]
-    pub const fn subject(&self) -> &Subject {
+    pub(crate) const fn subject(&self) -> &Subject {
         &self.subject
     }
 
     /// The bytes to and from the other gateway so far.
     #[must_use]
-    pub fn bytes(&self) -> (u64, u64) {
+    pub(crate) fn bytes(&self) -> (u64, u64) {
         (
             self.to_peer.load(Ordering::Relaxed),
             self.from_peer.load(Ordering::Relaxed),

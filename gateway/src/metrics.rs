@@ -44,7 +44,7 @@ pub struct Metrics {
 }
 
 /// A counter of bytes that is added to without looking its labels up again.
-pub type Bytes = Counter<u64, AtomicU64>;
+pub(crate) type Bytes = Counter<u64, AtomicU64>;
 
 /// Which side of the way: the import's or the export's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

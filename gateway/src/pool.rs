@@ -12,7 +12,7 @@ use crate::tunnel::Connection;
 
 /// The live connections to other gateways.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     peers: Mutex<BTreeMap<PeerName, Connections>>,
 }
 
@@ -24,12 +24,12 @@ struct Connections {
 }
 
 /// What came of dialling a peer: nothing, or why not.
-pub type Dialled = Result<(), DialError>;
+pub(crate) type Dialled = Result<(), DialError>;
 
 /// Why a peer can't be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct DialError {
+#[error("{reason}: {text}")]
+pub(crate) struct DialError {
     /// A stable name.
     pub reason: &'static str,
     /// What happened, for people.
@@ -38,7 +38,7 @@ pub struct DialError {
 
 /// A dial that is running, or is to be started by whoever asked.
 #[derive(Debug)]
-pub enum Dial {
+pub(crate) enum Dial {
     /// Somebody does it already.
     Running(watch::Receiver<Option<Dialled>>),
     /// To be done now, and its result sent.
@@ -49,7 +49,7 @@ pub enum Dial {
 
 impl Pool {
     /// Takes a connection in; false when the peer has too many.
-    pub fn add(&self, connection: &Arc<Connection>) -> bool {
+    pub(crate) fn add(&self, connection: &Arc<Connection>) -> bool {
         let facts = connection.facts();
         let mut peers = self.peers.lock();
         let of_peer = peers.entry(facts.peer.clone()).or_default();
@@ -65,7 +65,7 @@ impl Pool {
     }
 
     /// Forgets a connection.
-    pub fn remove(&self, connection: &Arc<Connection>) {
+    pub(crate) fn remove(&self, connection: &Arc<Connection>) {
         let mut peers = self.peers.lock();
         let peer = &connection.facts().peer;
         if let Some(of_peer) = peers.get_mut(peer) {
@@ -78,7 +78,7 @@ impl Pool {
 
     /// The usable connection with the fewest tunnels, and whether another one should be opened.
     #[must_use]
-    pub fn pick(&self, peer: &PeerName) -> Option<(Arc<Connection>, bool)> {
+    pub(crate) fn pick(&self, peer: &PeerName) -> Option<(Arc<Connection>, bool)> {
         let peers = self.peers.lock();
         let of_peer = peers.get(peer)?;
         let best = of_peer
@@ -96,7 +96,7 @@ impl Pool {
 
     /// All live connections of a peer.
     #[must_use]
-    pub fn of(&self, peer: &PeerName) -> Vec<Arc<Connection>> {
+    pub(crate) fn of(&self, peer: &PeerName) -> Vec<Arc<Connection>> {
         self.peers
             .lock()
             .get(peer)
@@ -106,7 +106,7 @@ impl Pool {
 
     /// All live connections.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Connection>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         self.peers
             .lock()
             .values()
@@ -116,7 +116,7 @@ impl Pool {
 
     /// Joins the dial of a peer, or starts one: there is one at a time.
     #[must_use]
-    pub fn dial(&self, peer: &PeerName) -> Dial {
+    pub(crate) fn dial(&self, peer: &PeerName) -> Dial {
         let mut peers = self.peers.lock();
         let of_peer = peers.entry(peer.clone()).or_default();
         // A dial whose task is gone without a result is over, too.
@@ -131,7 +131,7 @@ impl Pool {
     }
 
     /// The dial of a peer is over.
-    pub fn dialled(&self, peer: &PeerName) {
+    pub(crate) fn dialled(&self, peer: &PeerName) {
         let mut peers = self.peers.lock();
         if let Some(of_peer) = peers.get_mut(peer) {
             of_peer.dial = None;

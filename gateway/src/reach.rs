@@ -10,13 +10,13 @@ use parking_lot::Mutex;
 
 /// What is known of the peers' reachability.
 #[derive(Debug, Default)]
-pub struct Reachability {
+pub(crate) struct Reachability {
     peers: Mutex<BTreeMap<PeerName, PeerState>>,
 }
 
 /// What is known of one peer's reachability.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerState {
+pub(crate) struct PeerState {
     /// Whether the peer counts as reachable.
     pub reachable: bool,
     /// Since when.
@@ -34,13 +34,13 @@ pub struct PeerState {
 impl Reachability {
     /// What is known of a peer; none before its first heartbeat.
     #[must_use]
-    pub fn of(&self, peer: &PeerName) -> Option<PeerState> {
+    pub(crate) fn of(&self, peer: &PeerName) -> Option<PeerState> {
         self.peers.lock().get(peer).cloned()
     }
 
     /// Whether a peer is known not to answer.
     #[must_use]
-    pub fn is_down(&self, peer: &PeerName) -> bool {
+    pub(crate) fn is_down(&self, peer: &PeerName) -> bool {
         self.peers
             .lock()
             .get(peer)
@@ -48,7 +48,7 @@ impl Reachability {
     }
 
     /// Takes a heartbeat's result; the new state, when the peer's reachability changed.
-    pub fn observe(
+    pub(crate) fn observe(
         &self,
         peer: &PeerName,
         result: Result<Duration, String>,
@@ -90,7 +90,7 @@ impl Reachability {
     }
 
     /// Forgets a peer.
-    pub fn forget(&self, peer: &PeerName) {
+    pub(crate) fn forget(&self, peer: &PeerName) {
         self.peers.lock().remove(peer);
     }
 }
@@ -108,7 +108,7 @@ mod tests {
             up: 2,
             ..Heartbeat::default()
         };
-        let mut observe = |ok: bool| {
+        let observe = |ok: bool| {
             let result = if ok {
                 Ok(Duration::ZERO)
             } else {

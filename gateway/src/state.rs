@@ -24,7 +24,7 @@ use crate::world::World;
 
 /// What all tasks of a gateway share.
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     /// What the gateway was told at its start.
     pub config: Config,
     /// The cryptography.
@@ -64,7 +64,7 @@ pub struct State {
 
 /// A live connection that is known; forgotten when dropped.
 #[derive(Debug)]
-pub struct Registered<'a> {
+pub(crate) struct Registered<'a> {
     state: &'a State,
     entry: Arc<Entry>,
 }
@@ -74,7 +74,7 @@ pub struct Registered<'a> {
 impl State {
     /// The state before the first snapshot.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         provider: Arc<CryptoProvider>,
         listen: SocketAddr,
@@ -105,18 +105,18 @@ impl State {
 
     /// The snapshot in force.
     #[must_use]
-    pub fn world(&self) -> Option<Arc<World>> {
+    pub(crate) fn world(&self) -> Option<Arc<World>> {
         self.world.load_full()
     }
 
     /// Puts a snapshot in force; whoever does has to judge what lives by it.
-    pub fn swap(&self, world: Option<Arc<World>>) {
+    pub(crate) fn swap(&self, world: Option<Arc<World>>) {
         self.world.store(world);
     }
 
     /// The byte counters of a side.
     #[must_use]
-    pub const fn counters(&self, side: Side) -> &Counters {
+    pub(crate) const fn counters(&self, side: Side) -> &Counters {
         let [import, export] = &self.counters;
         match side {
             Side::Import => import,
@@ -130,7 +130,7 @@ impl State {
     /// It is known before the look at the snapshot in force, so that whoever swaps it either sees
     /// the connection or is seen here.
     #[must_use]
-    pub fn register(&self, subject: Subject, world: &Arc<World>) -> Option<Registered<'_>> {
+    pub(crate) fn register(&self, subject: Subject, world: &Arc<World>) -> Option<Registered<'_>> {
         let side = subject.side();
         let registered = Registered {
             entry: self.live.add(subject),
@@ -150,7 +150,7 @@ impl State {
 impl Registered<'_> {
     /// The connection.
     #[must_use]
-    pub fn entry(&self) -> &Entry {
+    pub(crate) fn entry(&self) -> &Entry {
         &self.entry
     }
 }

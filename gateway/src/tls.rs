@@ -3,8 +3,8 @@
 //! A resumed session would skip the check of the certificate, so neither tickets nor stored
 //! sessions exist on either side.
 
-pub mod identity;
-pub mod verify;
+pub(crate) mod identity;
+pub(crate) mod verify;
 
 use std::io;
 use std::sync::Arc;
@@ -23,18 +23,18 @@ use identity::Identity;
 use verify::{Authorities, Refused, VerifyClient, VerifyServer};
 
 /// The ALPN of the tunnel protocol.
-pub const ALPN_WEFT: &[u8] = b"weft/1";
+pub(crate) const ALPN_WEFT: &[u8] = b"weft/1";
 
 /// The ALPN of what the gateway port serves by HTTP.
 const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Unencrypted bytes that TLS takes in one go; the default would split our writes.
-pub const TLS_BUFFER: usize = 256 * 1024;
+pub(crate) const TLS_BUFFER: usize = 256 * 1024;
 
 /// The cryptography: AES-128 first (ChaCha20 is five times slower where AES has instructions),
 /// X25519MLKEM768 first.
 #[must_use]
-pub fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     use aws_lc_rs::cipher_suite::{
         TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
     };
@@ -51,7 +51,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 /// The configuration for connections that other gateways open.
-pub fn server(
+pub(crate) fn server(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     snapshot: &Arc<Snapshot>,
@@ -70,7 +70,7 @@ pub fn server(
 }
 
 /// The configuration for a connection to one peer's gateway.
-pub fn client(
+pub(crate) fn client(
     provider: &Arc<CryptoProvider>,
     identity: &Identity,
     snapshot: &Arc<Snapshot>,
@@ -94,15 +94,14 @@ pub fn client(
 /// Every peer name but one like `10.0.0.1` is a DNS name; who it is was never decided by this
 /// name, so another one is as good there.
 #[must_use]
-pub fn server_name(peer: &PeerName) -> ServerName<'static> {
-    ServerName::try_from(peer.as_str().to_owned()).unwrap_or(ServerName::IpAddress(
-        std::net::Ipv4Addr::UNSPECIFIED.into(),
-    ))
+pub(crate) fn server_name(peer: &PeerName) -> ServerName<'static> {
+    ServerName::try_from(peer.as_str().to_owned())
+        .unwrap_or_else(|_| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
 }
 
 /// Why a handshake failed, as a stable name.
 #[must_use]
-pub fn failure(error: &io::Error) -> &'static str {
+pub(crate) fn failure(error: &io::Error) -> &'static str {
     use rustls::{AlertDescription, Error, PeerIncompatible};
     let tls = error
         .get_ref()

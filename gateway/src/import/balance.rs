@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 /// Where each import's next connection goes.
 #[derive(Debug, Default)]
-pub struct Balance {
+pub(crate) struct Balance {
     /// For round-robin: how many connections there were. Retries don't count.
     turns: Mutex<HashMap<ObjectName, usize>>,
 }
@@ -17,7 +17,7 @@ pub struct Balance {
 
 impl Balance {
     /// The sources in the order in which they are tried; those that are down come last.
-    pub fn order(
+    pub(crate) fn order(
         &self,
         import: &ObjectName,
         scheme: LoadBalancing,
@@ -42,7 +42,7 @@ impl Balance {
     }
 
     /// Forgets imports that aren't there any more.
-    pub fn keep(&self, is_there: impl Fn(&ObjectName) -> bool) {
+    pub(crate) fn keep(&self, is_there: impl Fn(&ObjectName) -> bool) {
         self.turns.lock().retain(|import, _| is_there(import));
     }
 }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn round_robin_takes_strict_turns_and_those_that_are_down_come_last() {
         let (balance, import) = (Balance::default(), "shop/till".parse().unwrap());
-        let mut order = |down: &[usize]| {
+        let order = |down: &[usize]| {
             balance.order(&import, LoadBalancing::RoundRobin, 3, |source| {
                 down.contains(&source)
             })

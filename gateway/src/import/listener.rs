@@ -1,6 +1,7 @@
 //! One listener per import, which comes and goes with the snapshots.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The imports' listeners.
 #[derive(Debug, Default)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     running: BTreeMap<ObjectName, Listener>,
 }
 
@@ -39,19 +40,18 @@ struct Listener {
 
 impl Listeners {
     /// Listens for exactly the imports of a snapshot; returns when each was tried once.
-    pub async fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
+    pub(crate) async fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
         let address = |port| SocketAddr::new(state.config.import_address, port);
         let wanted: BTreeMap<_, _> = snapshot
             .into_iter()
             .flat_map(|snapshot| snapshot.imports.values())
             .map(|import| (import.name.clone(), address(import.listen_port)))
             .collect();
-        let gone = self
-            .running
-            .extract_if(.., |name, listener| {
-                wanted.get(name) != Some(&listener.address)
-            })
-            .collect::<Vec<_>>();
+        let (kept, gone) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(name, listener)| wanted.get(name) == Some(&listener.address));
+        self.running = kept;
+        let gone: BTreeMap<_, Listener> = gone;
         // All of the old ones first, since ports may move from one import to another.
         for (name, listener) in gone {
             listener.stop.cancel();
@@ -59,9 +59,9 @@ impl Listeners {
             state.listeners.lock().remove(&name);
         }
         for (name, address) in wanted {
-            if !self.running.contains_key(&name) {
-                let listener = Listener::start(state, name.clone(), address);
-                self.running.insert(name, listener);
+            if let Entry::Vacant(entry) = self.running.entry(name) {
+                let listener = Listener::start(state, entry.key().clone(), address);
+                entry.insert(listener);
             }
         }
         for listener in self.running.values_mut() {

@@ -23,7 +23,7 @@ const MAX_IDENTITIES: usize = 8;
 
 /// One certificate of this gateway, with its chain and key.
 #[derive(Clone, Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
     /// Seconds since 1970.
@@ -35,7 +35,7 @@ pub struct Identity {
 ///
 /// One that was replaced on disk is kept: the new one is shown only once it is committed.
 #[derive(Debug, Default)]
-pub struct Identities {
+pub(crate) struct Identities {
     /// Those on disk first, in the order of the configuration.
     known: Vec<Identity>,
 }
@@ -44,7 +44,7 @@ pub struct Identities {
 
 impl Identity {
     /// Reads a certificate and its key.
-    pub async fn read(
+    pub(crate) async fn read(
         provider: &CryptoProvider,
         files: &IdentityFiles,
     ) -> Result<Self, StartError> {
@@ -82,19 +82,19 @@ impl Identity {
 
     /// The certificate's SHA-256.
     #[must_use]
-    pub const fn fingerprint(&self) -> Fingerprint {
+    pub(crate) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
     /// The last second of its validity, counted from 1970.
     #[must_use]
-    pub const fn not_after(&self) -> i64 {
+    pub(crate) const fn not_after(&self) -> i64 {
         self.not_after
     }
 
     /// The chain and the key, as TLS wants them.
     #[must_use]
-    pub fn key(&self) -> CertifiedKey {
+    pub(crate) fn key(&self) -> CertifiedKey {
         CertifiedKey::clone(&self.key)
     }
 }
@@ -117,7 +117,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 impl Identities {
     /// Reads all files anew; those that can't be read are said, and what was known stays known.
-    pub async fn reload(
+    pub(crate) async fn reload(
         &mut self,
         provider: &CryptoProvider,
         files: &[IdentityFiles],
@@ -142,7 +142,7 @@ impl Identities {
     /// Without a committed one, whichever is valid; without a valid one, whichever there is: peers
     /// refuse it by themselves, and say why.
     #[must_use]
-    pub fn choose(&self, snapshot: &Snapshot, now: i64) -> Option<&Identity> {
+    pub(crate) fn choose(&self, snapshot: &Snapshot, now: i64) -> Option<&Identity> {
         let rank = |identity: &Identity| {
             let is_valid = identity.not_before <= now && now <= identity.not_after;
             let is_revoked = snapshot.revoked.contains(&identity.fingerprint);
@@ -163,13 +163,13 @@ impl Identities {
     /// Whether other peers would recognise the certificate by the repository.
     #[expect(clippy::unused_self, reason = "said of one of its own")]
     #[must_use]
-    pub fn is_committed(&self, snapshot: &Snapshot, identity: &Identity) -> bool {
+    pub(crate) fn is_committed(&self, snapshot: &Snapshot, identity: &Identity) -> bool {
         snapshot.certificates.is_empty() || snapshot.certificates.contains(&identity.fingerprint)
     }
 
     /// Whether there is none at all.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.known.is_empty()
     }
 }

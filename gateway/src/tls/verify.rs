@@ -19,7 +19,7 @@ use webpki::{EndEntityCert, KeyUsage};
 
 /// The fabric's CA certificates, ready to verify with.
 #[derive(Debug)]
-pub struct Authorities {
+pub(crate) struct Authorities {
     anchors: Vec<Anchor>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -34,7 +34,7 @@ struct Anchor {
 
 /// As whom a certificate is shown.
 #[derive(Clone, Copy, Debug)]
-pub enum Role<'a> {
+pub(crate) enum Role<'a> {
     /// By whoever opened the connection: any one of the other peers.
     Client,
     /// By whom this side opened the connection to: exactly this peer.
@@ -43,7 +43,7 @@ pub enum Role<'a> {
 
 /// Why a certificate isn't accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refused {
+pub(crate) enum Refused {
     /// It doesn't chain to a CA of the fabric.
     UnknownAuthority,
     /// It is past its validity.
@@ -69,7 +69,7 @@ pub enum Refused {
 impl Authorities {
     /// The CA certificates of a snapshot, without revoked ones.
     #[must_use]
-    pub fn new(provider: &CryptoProvider, snapshot: &Snapshot) -> Self {
+    pub(crate) fn new(provider: &CryptoProvider, snapshot: &Snapshot) -> Self {
         let anchors = snapshot
             .authorities
             .iter()
@@ -83,7 +83,7 @@ impl Authorities {
     }
 
     /// Whether a chain, the own certificate first, is accepted, and as which peer.
-    pub fn verify(
+    pub(crate) fn verify(
         &self,
         snapshot: &Snapshot,
         chain: &[CertificateDer<'_>],
@@ -185,7 +185,7 @@ impl Refused {
 
     /// The stable name in logs and metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownAuthority => "unknown_authority",
             Self::Expired => "expired",
@@ -216,7 +216,7 @@ impl Refused {
 
     /// The reason in an error that [`into_rustls`](Self::into_rustls) made.
     #[must_use]
-    pub fn from_rustls(error: &CertificateError) -> Option<Self> {
+    pub(crate) fn from_rustls(error: &CertificateError) -> Option<Self> {
         if let CertificateError::Other(OtherError(inner)) = error {
             return inner.downcast_ref().copied();
         }

@@ -10,20 +10,20 @@ use rcgen::{
 };
 
 /// A CA.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
 }
 
 /// A certificate with its key, in files.
 #[derive(Clone)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     pub files: IdentityFiles,
     pub certificate: Certificate,
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -35,24 +35,24 @@ impl Authority {
         }
     }
 
-    pub fn certificate(&self) -> Certificate {
+    pub(crate) fn certificate(&self) -> Certificate {
         self.certificate.clone()
     }
 
     /// A certificate for both roles, valid for long.
-    pub fn leaf(&self, folder: &Path, names: &[&str]) -> Leaf {
+    pub(crate) fn leaf(&self, folder: &Path, names: &[&str]) -> Leaf {
         self.leaf_with(folder, names, |_| {})
     }
 
     /// A certificate that has expired.
-    pub fn expired(&self, folder: &Path, names: &[&str]) -> Leaf {
+    pub(crate) fn expired(&self, folder: &Path, names: &[&str]) -> Leaf {
         self.leaf_with(folder, names, |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
         })
     }
 
-    pub fn leaf_with(
+    pub(crate) fn leaf_with(
         &self,
         folder: &Path,
         names: &[&str],

@@ -1,8 +1,9 @@
 //! The decision log, as a test reads it.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -10,25 +11,21 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// The events at `weft::decision`, one line each.
 #[derive(Clone, Default)]
-#[expect(
-    clippy::disallowed_types,
-    reason = "a test's lock may be poisoned by its panic"
-)]
-pub struct Logs(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Logs(Arc<Mutex<Vec<String>>>);
 
 struct Line(String);
 
 impl Logs {
     /// Collects the log of the whole process from now on.
-    pub fn collect() -> Self {
+    pub(crate) fn collect() -> Self {
         let logs = Self::default();
         tracing_subscriber::registry().with(logs.clone()).init();
         logs
     }
 
     /// The lines that hold all of these texts.
-    pub fn lines(&self, with: &[&str]) -> Vec<String> {
-        let lines = self.0.lock().unwrap();
+    pub(crate) fn lines(&self, with: &[&str]) -> Vec<String> {
+        let lines = self.0.lock();
         let wanted = |line: &&String| with.iter().all(|text| line.contains(text));
         lines.iter().filter(wanted).cloned().collect()
     }
@@ -39,7 +36,7 @@ impl<S: Subscriber> Layer<S> for Logs {
         if event.metadata().target() == "weft::decision" {
             let mut line = Line(String::new());
             event.record(&mut line);
-            self.0.lock().unwrap().push(line.0);
+            self.0.lock().push(line.0);
         }
     }
 }

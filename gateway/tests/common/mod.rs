@@ -1,20 +1,20 @@
 //! Fabrics made of certificates and plans, gateways in this process, clients and services.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod authority;
-pub mod logs;
-pub mod peer;
-pub mod plan;
-pub mod service;
+pub(crate) mod authority;
+pub(crate) mod logs;
+pub(crate) mod peer;
+pub(crate) mod plan;
+pub(crate) mod service;
 
 use std::future::Future;
 use std::time::Duration;
 
 /// Longer than anything here takes on the slowest machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for what should come to pass soon.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("{what} didn't come to pass"),
@@ -22,7 +22,10 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Asks again and again until there is an answer.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
     soon(what, async {
         loop {
             if let Some(value) = ask().await {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fabric::origin::Revision;
 use fabric::snapshot::Snapshot;
-use gateway::{Config, Gateway, IdentityFiles, Running, Timeouts};
+use gateway::{Config, Gateway, IdentityFiles, Running, StatusProvider, Timeouts};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,49 +16,55 @@ use super::plan::Planner;
 use super::{soon, until};
 
 /// A gateway in this process.
-pub struct Peer {
+pub(crate) struct Peer {
     pub running: Running,
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
 }
 
 /// A port that nobody has at the moment.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
-pub fn loopback(port: u16) -> SocketAddr {
+pub(crate) fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 impl Peer {
     /// Starts a gateway without a snapshot.
-    pub async fn start(identities: Vec<IdentityFiles>) -> Self {
+    pub(crate) async fn start(identities: Vec<IdentityFiles>) -> Self {
         Self::start_at(identities, 0).await
     }
 
-    pub async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
+    pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
         let (snapshots, receiver) = watch::channel(None);
         let config = Config {
             listen: loopback(port),
             admin: loopback(0),
+            // A busy machine shall not look like a dead peer.
             timeouts: Timeouts {
-                connect: Duration::from_secs(20),
-                open: Duration::from_secs(30),
-                ..Timeouts::default()
+                handshake: Duration::from_secs(30),
+                dial: Duration::from_secs(30),
+                open: Duration::from_secs(40),
+                connect: Duration::from_secs(30),
+                heartbeat: Duration::from_secs(30),
             },
             ..Config::new(identities)
         };
-        let running = Gateway::start(config, receiver, None).await.unwrap();
+        let status: StatusProvider = Arc::new(|| json!({ "by": "the test" }));
+        let running = Gateway::start(config, receiver, Some(status))
+            .await
+            .unwrap();
         Self { running, snapshots }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.running.listen_addr()
     }
 
     /// Puts a plan in force, and waits until it is.
-    pub async fn apply(&self, planner: &Planner) {
+    pub(crate) async fn apply(&self, planner: &Planner) {
         let revision = planner.plan.revision.clone();
         let snapshot = Arc::new(Snapshot::compile(&planner.plan));
         self.snapshots.send_replace(Some(snapshot));
@@ -65,7 +72,7 @@ impl Peer {
     }
 
     /// Takes the snapshot away.
-    pub async fn take_away(&self) {
+    pub(crate) async fn take_away(&self) {
         self.snapshots.send_replace(None);
         self.in_force(None).await;
     }
@@ -77,7 +84,7 @@ impl Peer {
     }
 
     /// The status and the body that the admin port answers.
-    pub async fn admin(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
         let mut socket = TcpStream::connect(self.running.admin_addr()).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -94,14 +101,14 @@ impl Peer {
     }
 
     /// A metric's value; none when it isn't there.
-    pub async fn metric(&self, series: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, series: &str) -> Option<f64> {
         let (_, body) = self.admin("/metrics").await;
         body.lines()
             .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
     }
 
     /// Waits until a metric is at least so much.
-    pub async fn counts(&self, series: &str, at_least: f64) {
+    pub(crate) async fn counts(&self, series: &str, at_least: f64) {
         let enough = || async {
             let value = self.metric(series).await?;
             (value >= at_least).then_some(())
@@ -110,18 +117,18 @@ impl Peer {
     }
 
     /// Waits until a decision of so many is counted.
-    pub async fn decides(&self, side: &str, reason: &str, at_least: f64) {
+    pub(crate) async fn decides(&self, side: &str, reason: &str, at_least: f64) {
         let series = format!("weft_decisions_total{{side=\"{side}\",reason=\"{reason}\"}}");
         self.counts(&series, at_least).await;
     }
 
-    pub async fn handshakes(&self, role: &str, result: &str) {
+    pub(crate) async fn handshakes(&self, role: &str, result: &str) {
         let series = format!("weft_handshakes_total{{role=\"{role}\",result=\"{result}\"}}");
         self.counts(&series, 1.0).await;
     }
 
     /// Waits until a peer counts as reachable or not.
-    pub async fn sees(&self, peer: &str, reachable: bool) {
+    pub(crate) async fn sees(&self, peer: &str, reachable: bool) {
         let series = format!("weft_peer_reachable{{peer=\"{peer}\"}}");
         let wanted = f64::from(u8::from(reachable));
         until(&format!("{series} {wanted}"), || async {

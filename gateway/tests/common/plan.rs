@@ -12,7 +12,7 @@ use fabric::plan::{Certificate, Plan, PlannedObject, State};
 
 /// A plan in the making.
 #[derive(Clone)]
-pub struct Planner {
+pub(crate) struct Planner {
     pub plan: Plan,
 }
 
@@ -22,7 +22,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 /// A selector of exactly these attributes; empty, of everything.
-pub fn selector(pairs: &[(&str, &str)]) -> Vec<api::WorkloadSetOrSelector> {
+pub(crate) fn selector(pairs: &[(&str, &str)]) -> Vec<api::WorkloadSetOrSelector> {
     vec![api::WorkloadSetOrSelector {
         workload_selector: Some(LabelSelector {
             match_labels: labels(pairs),
@@ -34,7 +34,7 @@ pub fn selector(pairs: &[(&str, &str)]) -> Vec<api::WorkloadSetOrSelector> {
 
 impl Planner {
     /// The plan of a peer without anything; loopback is allowed as an export host.
-    pub fn new(peer: &str, authority: Certificate) -> Self {
+    pub(crate) fn new(peer: &str, authority: Certificate) -> Self {
         let plan = Plan {
             peer: peer.parse().unwrap(),
             revision: Revision::commit("first"),
@@ -67,32 +67,32 @@ impl Planner {
         Self { plan }
     }
 
-    pub fn revision(mut self, revision: &str) -> Self {
+    pub(crate) fn revision(mut self, revision: &str) -> Self {
         self.plan.revision = Revision::commit(revision);
         self
     }
 
-    pub fn state(mut self, change: impl FnOnce(&mut State)) -> Self {
+    pub(crate) fn state(mut self, change: impl FnOnce(&mut State)) -> Self {
         change(&mut self.plan.state);
         self
     }
 
     /// Commits a certificate of a peer.
-    pub fn committed(self, peer: &str, certificate: &Certificate) -> Self {
+    pub(crate) fn committed(self, peer: &str, certificate: &Certificate) -> Self {
         self.state(|state| {
             let committed = state.certificates.entry(peer.parse().unwrap()).or_default();
             committed.insert(certificate.fingerprint());
         })
     }
 
-    pub fn revoked(self, certificate: &Certificate) -> Self {
+    pub(crate) fn revoked(self, certificate: &Certificate) -> Self {
         self.state(|state| {
             state.revoked.insert(certificate.fingerprint());
         })
     }
 
     /// Another peer, and where its gateways are.
-    pub fn peer(self, name: &str, gateways: &[SocketAddr]) -> Self {
+    pub(crate) fn peer(self, name: &str, gateways: &[SocketAddr]) -> Self {
         let gateways = gateways.iter().map(|address| api::Gateway {
             host: address.ip().to_string(),
             port: NonZeroU16::new(address.port()).unwrap(),
@@ -105,7 +105,7 @@ impl Planner {
     }
 
     /// An export in the namespace `shop`.
-    pub fn export(self, name: &str, target: SocketAddr) -> Self {
+    pub(crate) fn export(self, name: &str, target: SocketAddr) -> Self {
         let spec = api::ExportSpec {
             host: Some(target.ip().to_string()),
             port: NonZeroU16::new(target.port()).unwrap(),
@@ -115,11 +115,11 @@ impl Planner {
     }
 
     /// An import in the namespace `shop`, from exports in `shop` of the given peers.
-    pub fn import(self, name: &str, port: u16, sources: &[(&str, &str)]) -> Self {
+    pub(crate) fn import(self, name: &str, port: u16, sources: &[(&str, &str)]) -> Self {
         self.import_with(name, port, sources, LoadBalancing::RoundRobin)
     }
 
-    pub fn import_with(
+    pub(crate) fn import_with(
         self,
         name: &str,
         port: u16,
@@ -142,7 +142,7 @@ impl Planner {
     }
 
     /// A policy in the namespace `shop`.
-    pub fn policy(
+    pub(crate) fn policy(
         self,
         name: &str,
         action: Action,
@@ -160,7 +160,7 @@ impl Planner {
     }
 
     /// Everything is allowed.
-    pub fn allow_all(self) -> Self {
+    pub(crate) fn allow_all(self) -> Self {
         self.policy("allow-all", Action::Allow, &[], &[])
     }
 

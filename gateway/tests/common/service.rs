@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::soon;
 
 /// A service; ends when dropped.
-pub struct Service {
+pub(crate) struct Service {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
@@ -20,7 +20,7 @@ pub struct Service {
 
 impl Service {
     /// A service that does the same with each connection.
-    pub async fn start<F, Fut>(serve: F) -> Self
+    pub(crate) async fn start<F, Fut>(serve: F) -> Self
     where
         F: Fn(TcpStream) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
@@ -45,7 +45,7 @@ impl Service {
     }
 
     /// Sends back what it gets.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::start(|mut socket| async move {
             let (mut reader, mut writer) = socket.split();
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
@@ -55,7 +55,7 @@ impl Service {
     }
 
     /// Says its name at once, and closes.
-    pub async fn named(name: &'static str) -> Self {
+    pub(crate) async fn named(name: &'static str) -> Self {
         Self::start(move |mut socket| async move {
             let _ = socket.write_all(name.as_bytes()).await;
             let _ = socket.shutdown().await;
@@ -64,13 +64,13 @@ impl Service {
         .await
     }
 
-    pub fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
 
 /// Sends text, ends that direction, and reads until the end; an error where the connection broke.
-pub async fn talk(address: SocketAddr, text: &str) -> std::io::Result<String> {
+pub(crate) async fn talk(address: SocketAddr, text: &str) -> std::io::Result<String> {
     soon("the whole talk", async {
         let mut socket = TcpStream::connect(address).await?;
         socket.write_all(text.as_bytes()).await?;
@@ -83,14 +83,14 @@ pub async fn talk(address: SocketAddr, text: &str) -> std::io::Result<String> {
 }
 
 /// A connection through which an echo has come back.
-pub async fn echoing(address: SocketAddr) -> TcpStream {
+pub(crate) async fn echoing(address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).await.unwrap();
     assert!(echoes(&mut socket).await, "{address} doesn't echo");
     socket
 }
 
 /// Whether an echo comes back.
-pub async fn echoes(socket: &mut TcpStream) -> bool {
+pub(crate) async fn echoes(socket: &mut TcpStream) -> bool {
     let mut answer = [0; 4];
     if socket.write_all(b"ping").await.is_err() {
         return false;
@@ -100,7 +100,7 @@ pub async fn echoes(socket: &mut TcpStream) -> bool {
 }
 
 /// Waits until the other side has broken the connection.
-pub async fn breaks(socket: &mut TcpStream) {
+pub(crate) async fn breaks(socket: &mut TcpStream) {
     let mut rest = Vec::new();
     let read = soon("the connection's end", socket.read_to_end(&mut rest)).await;
     assert!(read.is_err(), "ended in order after {} bytes", rest.len());

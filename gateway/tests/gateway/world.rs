@@ -10,7 +10,7 @@ use crate::common::plan::Planner;
 use crate::common::service::Service;
 
 /// Two peers of one fabric: `west` imports `shop/ledger` from `east`, which exports a service.
-pub struct Pair {
+pub(crate) struct Pair {
     pub folder: TempDir,
     pub authority: Authority,
     pub west: Peer,
@@ -24,7 +24,7 @@ pub struct Pair {
 
 impl Pair {
     /// Both peers started, and nothing in force.
-    pub async fn started(service: Service) -> Self {
+    pub(crate) async fn started(service: Service) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = Authority::new("acme");
         let west_leaf = authority.leaf(folder.path(), &["west"]);
@@ -42,7 +42,7 @@ impl Pair {
     }
 
     /// Both peers with everything allowed.
-    pub async fn open(service: Service) -> Self {
+    pub(crate) async fn open(service: Service) -> Self {
         let pair = Self::started(service).await;
         pair.east.apply(&pair.east_plan().allow_all()).await;
         pair.west.apply(&pair.west_plan().allow_all()).await;
@@ -50,14 +50,14 @@ impl Pair {
     }
 
     /// West's plan, without policies.
-    pub fn west_plan(&self) -> Planner {
+    pub(crate) fn west_plan(&self) -> Planner {
         Planner::new("west", self.authority.certificate())
             .peer("east", &[self.east.address()])
             .import("ledger", self.import.port(), &[("east", "ledger")])
     }
 
     /// East's plan, without policies.
-    pub fn east_plan(&self) -> Planner {
+    pub(crate) fn east_plan(&self) -> Planner {
         Planner::new("east", self.authority.certificate())
             .peer("west", &[self.west.address()])
             .export("ledger", self.service.address)

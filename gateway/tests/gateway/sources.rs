@@ -1,0 +1,245 @@
+//! Which source serves a connection, and what happens when one can't.
+
+use fabric::api::{Action, LoadBalancing};
+use tempfile::TempDir;
+
+use crate::common::authority::Authority;
+use crate::common::peer::{Peer, free_port, loopback};
+use crate::common::plan::Planner;
+use crate::common::service::{Service, talk};
+
+/// `west` imports from `east` and `north`, whose services say their peer's name.
+struct Three {
+    authority: Authority,
+    folder: TempDir,
+    west: Peer,
+    east: Peer,
+    north: Peer,
+    port: u16,
+    services: [Service; 2],
+}
+
+impl Three {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new("acme");
+        let start = |name: &'static str| {
+            let leaf = authority.leaf(folder.path(), &[name]);
+            Peer::start(vec![leaf.files])
+        };
+        let (west, east, north) = (
+            start("west").await,
+            start("east").await,
+            start("north").await,
+        );
+        let services = [Service::named("east").await, Service::named("north").await];
+        let three = Self {
+            port: free_port(),
+            authority,
+            folder,
+            west,
+            east,
+            north,
+            services,
+        };
+        let exporter = |name: &str, service: &Service| {
+            Planner::new(name, three.authority.certificate())
+                .peer("west", &[three.west.address()])
+                .export("ledger", service.address)
+                .allow_all()
+        };
+        let [east_service, north_service] = &three.services;
+        three.east.apply(&exporter("east", east_service)).await;
+        three.north.apply(&exporter("north", north_service)).await;
+        three
+    }
+
+    fn west_plan(&self, scheme: LoadBalancing) -> Planner {
+        Planner::new("west", self.authority.certificate())
+            .peer("east", &[self.east.address()])
+            .peer("north", &[self.north.address()])
+            .import_with(
+                "ledger",
+                self.port,
+                &[("east", "ledger"), ("north", "ledger")],
+                scheme,
+            )
+    }
+
+    async fn ask(&self) -> String {
+        talk(loopback(self.port), "").await.unwrap()
+    }
+
+    async fn asks(&self, count: usize) -> Vec<String> {
+        let mut answers = Vec::new();
+        for _ in 0..count {
+            answers.push(self.ask().await);
+        }
+        answers
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sources_take_turns_or_keep_their_order() {
+    let three = Three::start().await;
+    let plan = three.west_plan(LoadBalancing::RoundRobin).allow_all();
+    three.west.apply(&plan).await;
+    three.west.sees("east", true).await;
+    three.west.sees("north", true).await;
+    assert_eq!(three.asks(4).await, ["east", "north", "east", "north"]);
+    let plan = three.west_plan(LoadBalancing::Static).revision("second");
+    three.west.apply(&plan.allow_all()).await;
+    assert_eq!(three.asks(3).await, ["east", "east", "east"]);
+    let plan = three.west_plan(LoadBalancing::Random).revision("third");
+    three.west.apply(&plan.allow_all()).await;
+    let answers = three.asks(40).await;
+    assert!(answers.contains(&"east".to_owned()) && answers.contains(&"north".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_is_denied_or_missing_makes_room_for_the_next() {
+    let three = Three::start().await;
+    let east = [("peer.clusterlink.net/name", "east")];
+    let plan = three.west_plan(LoadBalancing::Static).allow_all();
+    // Denied at the source.
+    let denied = plan.clone().policy("no-east", Action::Deny, &[], &east);
+    three.west.apply(&denied).await;
+    assert_eq!(three.ask().await, "north");
+    // Denied at the destination.
+    three.west.apply(&plan.clone().revision("second")).await;
+    let at_east = || {
+        Planner::new("east", three.authority.certificate()).peer("west", &[three.west.address()])
+    };
+    let service = three.services[0].address;
+    three
+        .east
+        .apply(&at_east().revision("deny").export("ledger", service))
+        .await;
+    assert_eq!(three.ask().await, "north");
+    // Missing.
+    three
+        .east
+        .apply(&at_east().revision("missing").allow_all())
+        .await;
+    assert_eq!(three.ask().await, "north");
+    three.east.decides("export", "missing_export", 1.0).await;
+    // Its service is gone.
+    let nobody = loopback(free_port());
+    let plan_east = at_east().revision("gone").export("ledger", nobody);
+    three.east.apply(&plan_east.allow_all()).await;
+    assert_eq!(three.ask().await, "north");
+    three
+        .east
+        .decides("export", "export_unreachable", 1.0)
+        .await;
+    // Its peer isn't part of the fabric.
+    let without = Planner::new("west", three.authority.certificate())
+        .revision("third")
+        .peer("north", &[three.north.address()])
+        .import_with(
+            "ledger",
+            three.port,
+            &[("east", "ledger"), ("north", "ledger")],
+            LoadBalancing::Static,
+        );
+    three.west.apply(&without.allow_all()).await;
+    assert_eq!(three.ask().await, "north");
+    // What the client says reaches the source that serves it, and it alone.
+    assert_eq!(three.services[0].served(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_failure_has_its_own_reason() {
+    let three = Three::start().await;
+    let nobody = loopback(free_port());
+    let plan = |revision: &str, sources: &[(&str, &str)]| {
+        Planner::new("west", three.authority.certificate())
+            .revision(revision)
+            .peer("east", &[three.east.address()])
+            .peer("gone", &[nobody])
+            .import("ledger", three.port, sources)
+    };
+    let port = loopback(three.port);
+    three.west.apply(&plan("a", &[]).allow_all()).await;
+    assert!(talk(port, "x").await.is_err());
+    three.west.decides("import", "no_source", 1.0).await;
+    let gone = plan("b", &[("gone", "ledger")]);
+    three.west.apply(&gone.allow_all()).await;
+    assert!(talk(port, "x").await.is_err());
+    three.west.decides("import", "peer_unreachable", 1.0).await;
+    let unknown = plan("c", &[("south", "ledger")]);
+    three.west.apply(&unknown.allow_all()).await;
+    assert!(talk(port, "x").await.is_err());
+    three.west.decides("import", "unknown_peer", 1.0).await;
+    let missing = plan("d", &[("east", "nothing")]);
+    three.west.apply(&missing.allow_all()).await;
+    assert!(talk(port, "x").await.is_err());
+    three
+        .west
+        .decides("import", "peer_missing_export", 1.0)
+        .await;
+    let denied = plan("e", &[("east", "ledger")]);
+    three.west.apply(&denied).await;
+    assert!(talk(port, "x").await.is_err());
+    three.west.decides("import", "default_deny", 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_dies_is_passed_over_and_comes_back() {
+    let three = Three::start().await;
+    let plan = three.west_plan(LoadBalancing::Static).allow_all();
+    three.west.apply(&plan).await;
+    assert_eq!(three.ask().await, "east");
+    let Three {
+        authority,
+        folder,
+        west,
+        east,
+        north: _north,
+        port,
+        services,
+    } = three;
+    let address = east.address();
+    drop(east);
+    west.sees("east", false).await;
+    assert_eq!(talk(loopback(port), "").await.unwrap(), "north");
+    let leaf = authority.leaf(folder.path(), &["east"]);
+    let east = Peer::start_at(vec![leaf.files], address.port()).await;
+    let plan = Planner::new("east", authority.certificate())
+        .peer("west", &[west.address()])
+        .export("ledger", services[0].address);
+    east.apply(&plan.allow_all()).await;
+    west.sees("east", true).await;
+    assert_eq!(talk(loopback(port), "").await.unwrap(), "east");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_several_gateways_is_enough() {
+    let three = Three::start().await;
+    let nobody = loopback(free_port());
+    let plan = Planner::new("west", three.authority.certificate())
+        .peer("east", &[nobody, three.east.address(), nobody])
+        .import("ledger", three.port, &[("east", "ledger")]);
+    three.west.apply(&plan.allow_all()).await;
+    three.west.sees("east", true).await;
+    assert_eq!(three.ask().await, "east");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_only_dials_out_can_serve() {
+    let three = Three::start().await;
+    let plan = Planner::new("west", three.authority.certificate())
+        .peer("east", &[])
+        .import("ledger", three.port, &[("east", "ledger")]);
+    three.west.apply(&plan.allow_all()).await;
+    // East dials west for its heartbeat; west opens tunnels on that connection.
+    three.west.sees("east", true).await;
+    assert_eq!(three.ask().await, "east");
+    assert_eq!(
+        three
+            .west
+            .metric("weft_gateway_connections{role=\"dial\"}")
+            .await,
+        None
+    );
+}

@@ -1,0 +1,342 @@
+//! A peer that breaks the rules, frame by frame.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use fabric::plan::Certificate;
+use gateway::tunnel::frame::{Beat, Frame, Hello, Open};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::common::authority::Leaf;
+use crate::common::plan::Planner;
+use crate::common::service::{Service, talk};
+use crate::common::soon;
+use crate::world::Pair;
+
+/// Accepts whoever answers: here the client is the one that is tested against.
+#[derive(Debug)]
+struct AcceptAll;
+
+impl ServerCertVerifier for AcceptAll {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    }
+}
+
+/// A connection to a gateway, made by hand.
+struct Raw {
+    stream: TlsStream<TcpStream>,
+    buffer: BytesMut,
+}
+
+async fn connect(pair: &Pair, leaf: Option<&Leaf>, alpn: &[u8]) -> std::io::Result<Raw> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AcceptAll));
+    let mut config = match leaf {
+        None => builder.with_no_client_auth(),
+        Some(leaf) => {
+            let chain = CertificateDer::pem_file_iter(&leaf.files.certificate).unwrap();
+            let key = PrivateKeyDer::from_pem_file(&leaf.files.key).unwrap();
+            builder
+                .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
+                .unwrap()
+        }
+    };
+    if !alpn.is_empty() {
+        config.alpn_protocols = vec![alpn.to_vec()];
+    }
+    let socket = TcpStream::connect(pair.east.address()).await?;
+    let name = ServerName::try_from("east").unwrap();
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, socket)
+        .await?;
+    Ok(Raw {
+        stream,
+        buffer: BytesMut::new(),
+    })
+}
+
+impl Raw {
+    /// A connection with the hello behind it.
+    async fn greeted(pair: &Pair) -> Self {
+        let mut raw = connect(pair, Some(&pair.west_leaf), b"weft/1")
+            .await
+            .unwrap();
+        let hello = Hello {
+            minor: 7,
+            capabilities: u64::MAX,
+            window: 64 * 1024,
+            tunnels: 1000,
+        };
+        raw.send(&Frame::Hello(hello)).await;
+        let frame = raw.receive().await;
+        assert!(matches!(frame, Some(Frame::Hello(_))), "{frame:?}");
+        raw
+    }
+
+    async fn send(&mut self, frame: &Frame) {
+        self.bytes(&frame.encode().unwrap()).await;
+    }
+
+    async fn bytes(&mut self, bytes: &[u8]) {
+        // The other side may have hung up in the middle; what it says is then read.
+        let _ = self.stream.write_all(bytes).await;
+        let _ = self.stream.flush().await;
+    }
+
+    /// The next frame that isn't a heartbeat; none at the end.
+    async fn receive(&mut self) -> Option<Frame> {
+        loop {
+            match Frame::decode(&mut self.buffer).unwrap() {
+                Some(Frame::Ping(beat)) => self.send(&Frame::Pong(beat)).await,
+                Some(frame) => return Some(frame),
+                None => {
+                    let read = self.stream.read_buf(&mut self.buffer);
+                    if soon("a frame or the end", read).await.unwrap_or(0) == 0 {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything until the end.
+    async fn rest(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.receive().await {
+            frames.push(frame);
+        }
+        frames
+    }
+}
+
+fn open(id: u32, export: &str) -> Frame {
+    let open = Open {
+        request: [3; 16],
+        export: export.parse().unwrap(),
+        client: None,
+        via: Vec::new(),
+    };
+    Frame::Open(id, Box::new(open))
+}
+
+fn data(tunnel: u32, payload: &'static [u8]) -> Frame {
+    Frame::Data {
+        tunnel,
+        payload: Bytes::from_static(payload),
+        end: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn early_data_follows_open_in_one_write() {
+    let pair = Pair::open(Service::echo().await).await;
+    let mut raw = Raw::greeted(&pair).await;
+    let mut bytes = open(1, "shop/ledger").encode().unwrap().to_vec();
+    bytes.extend_from_slice(&data(1, b"at once").encode().unwrap());
+    bytes.extend_from_slice(&[0x9f, 0, 0, 3, 0, 0, 0, 0, 1, 2, 3]); // of a later version
+    raw.bytes(&bytes).await;
+    assert_eq!(raw.receive().await, Some(Frame::Accept(1)));
+    assert_eq!(raw.receive().await, Some(data(1, b"at once")));
+    raw.send(&open(3, "shop/nothing")).await;
+    let refused = raw.receive().await;
+    assert!(
+        matches!(refused, Some(Frame::Refuse(3, reason, _)) if reason.as_str() == "missing_export")
+    );
+    // Late frames of a tunnel that is over are no offence.
+    raw.send(&data(3, b"late")).await;
+    raw.send(&Frame::Window(3, 10)).await;
+    let beat = Beat {
+        token: 99,
+        revision: "abc".to_owned(),
+    };
+    raw.send(&Frame::Ping(beat)).await;
+    let pong = raw.receive().await;
+    assert!(
+        matches!(pong, Some(Frame::Pong(beat)) if beat.token == 99 && beat.revision == "first")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_breaks_the_rules_is_hung_up_on_and_nobody_else() {
+    let pair = Pair::open(Service::echo().await).await;
+    let ended = "weft_gateway_connections_ended_total{reason=\"protocol\"}";
+    let too_much = vec![0; 60_000];
+    let flood: Vec<u8> = (0..5)
+        .flat_map(|_| {
+            let frame = Frame::Data {
+                tunnel: 1,
+                payload: Bytes::from(too_much.clone()),
+                end: false,
+            };
+            frame.encode().unwrap()
+        })
+        .collect();
+    // Nothing of this is read by anybody, so that the credit can't come back.
+    let sink = Service::start(|socket| async move {
+        let _socket = socket;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    let plan = pair.east_plan().revision("second");
+    let plan = plan.export("sink", sink.address).allow_all();
+    pair.east.apply(&plan).await;
+    let opened = |frame: Vec<u8>| {
+        let mut bytes = open(1, "shop/ledger").encode().unwrap().to_vec();
+        bytes.extend(frame);
+        bytes
+    };
+    let encoded = |frame: &Frame| frame.encode().unwrap().to_vec();
+    let hello = Frame::Hello(Hello {
+        minor: 0,
+        capabilities: 0,
+        window: 1 << 20,
+        tunnels: 1,
+    });
+    let cases = [
+        ("an unknown type", vec![0x33, 0, 0, 0, 0, 0, 0, 0]),
+        ("data of a tunnel that never was", encoded(&data(5, b"x"))),
+        (
+            "an even id of who dialled",
+            encoded(&open(2, "shop/ledger")),
+        ),
+        (
+            "the same id twice",
+            opened(encoded(&open(1, "shop/ledger"))),
+        ),
+        ("an answer to nothing", opened(encoded(&Frame::Accept(1)))),
+        ("a second hello", encoded(&hello)),
+        ("empty data", opened(vec![5, 0, 0, 0, 0, 0, 0, 1])),
+        (
+            "data behind the end",
+            opened([5, 1, 0, 0, 0, 0, 0, 1].repeat(2)),
+        ),
+        (
+            "a frame that is too long",
+            vec![2, 0, 0xff, 0xff, 0, 0, 0, 1],
+        ),
+    ];
+    for (at, (what, bytes)) in cases.into_iter().enumerate() {
+        let mut raw = Raw::greeted(&pair).await;
+        raw.bytes(&bytes).await;
+        let frames = raw.rest().await;
+        assert!(frames.len() <= 2, "{what}: {frames:?}");
+        pair.east.counts(ended, 1.0 + at as f64).await;
+    }
+    // More than the credit, towards a service that reads nothing: after the kernel's own buffers.
+    let mut raw = Raw::greeted(&pair).await;
+    raw.send(&open(1, "shop/sink")).await;
+    assert_eq!(raw.receive().await, Some(Frame::Accept(1)));
+    let before = pair.east.metric(ended).await.unwrap();
+    for _ in 0..400 {
+        raw.bytes(&flood).await;
+    }
+    raw.rest().await;
+    pair.east.counts(ended, before + 1.0).await;
+    assert_eq!(talk(pair.import, "hello").await.unwrap(), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_is_answered_to_peers_alone() {
+    let pair = Pair::open(Service::echo().await).await;
+    for (path, expected) in [("/healthz", "HTTP/1.1 200"), ("/metrics", "HTTP/1.1 404")] {
+        let mut raw = connect(&pair, Some(&pair.west_leaf), b"").await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: east\r\nconnection: close\r\n\r\n");
+        raw.bytes(request.as_bytes()).await;
+        let mut answer = String::new();
+        let _ = soon("the answer", raw.stream.read_to_string(&mut answer)).await;
+        assert!(answer.starts_with(expected), "{answer}");
+    }
+    // In TLS 1.3 who is refused learns it at the first read.
+    let mut raw = connect(&pair, None, b"").await.unwrap();
+    assert!(raw.stream.read_u8().await.is_err());
+    pair.east.handshakes("accept", "no_certificate").await;
+    assert!(connect(&pair, Some(&pair.west_leaf), b"h2").await.is_err());
+    pair.east.handshakes("accept", "no_protocol").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_best_key_exchange_is_chosen_and_nothing_is_resumed() {
+    let pair = Pair::open(Service::echo().await).await;
+    let raw = Raw::greeted(&pair).await;
+    let (_, session) = raw.stream.get_ref();
+    let group = session.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+    assert_eq!(
+        session.protocol_version(),
+        Some(rustls::ProtocolVersion::TLSv1_3)
+    );
+    assert_eq!(session.tls13_tickets_received(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peer_attributes_are_not_what_the_other_side_says() {
+    // North claims nothing, but its certificate is west's neighbour: a policy for west is none for it.
+    let pair = Pair::started(Service::echo().await).await;
+    let north = pair.authority.leaf(pair.folder.path(), &["north"]);
+    let west_alone = [("peer.clusterlink.net/name", "west")];
+    let plan: Planner = pair.east_plan().peer("north", &[]).policy(
+        "west-alone",
+        fabric::api::Action::Allow,
+        &west_alone,
+        &[],
+    );
+    pair.east.apply(&plan).await;
+    let ask = async |certificate: &Leaf| {
+        let mut raw = connect(&pair, Some(certificate), b"weft/1").await.unwrap();
+        let hello = Hello {
+            minor: 0,
+            capabilities: 0,
+            window: 64 * 1024,
+            tunnels: 10,
+        };
+        raw.send(&Frame::Hello(hello)).await;
+        raw.receive().await;
+        raw.send(&open(1, "shop/ledger")).await;
+        raw.receive().await
+    };
+    assert_eq!(ask(&pair.west_leaf).await, Some(Frame::Accept(1)));
+    let refused = ask(&north).await;
+    assert!(matches!(refused, Some(Frame::Refuse(1, reason, _)) if reason.as_str() == "denied"));
+    let _: &Certificate = &north.certificate;
+}
