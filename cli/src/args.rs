@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Validate(command::validate::Validate),
     Plan(command::plan::Plan),
     Explain(command::explain::Explain),
-    Run(command::run::Run),
+    Run(Box<command::run::Run>),
     Demo(command::demo::Demo),
     Code(command::code::Code),
     Completions(command::completions::Completions),

@@ -145,6 +145,8 @@ async fn tell(options: Options) -> Result<()> {
         std::future::pending::<()>().await;
     }
     chapter("The end");
+    // A peer that ends lets its connections come to their end, so they are closed first.
+    drop(client);
     stage.stop().await?;
     say("both peers drained and stopped");
     Ok(())

@@ -80,8 +80,21 @@ fn write(out: &mut dyn std::io::Write, error: &anyhow::Error) -> std::io::Result
         if let Some(Hinted { hint, .. }) = cause.downcast_ref() {
             writeln!(out, "{cyan}hint{cyan:#}: {hint}")?;
         }
+        if is_other_owner(cause) {
+            writeln!(
+                out,
+                "{cyan}hint{cyan:#}: the repository belongs to another user; where you trust it, \
+                 say so with `git config --global --add safe.directory PATH`"
+            )?;
+        }
     }
     Ok(())
+}
+
+fn is_other_owner(cause: &(dyn Error + 'static)) -> bool {
+    cause
+        .downcast_ref::<git2::Error>()
+        .is_some_and(|error| error.code() == git2::ErrorCode::Owner)
 }
 
 #[cfg(test)]

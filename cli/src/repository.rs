@@ -70,14 +70,14 @@ impl FabricDirectory {
         }
         let blob = Blob::new(fs::read(&path).with_context(failed)?, limits);
         let fabrics = blob.resources().resources.iter();
-        let fabric = fabrics.filter_map(|resource| match &resource.object {
+        let mut fabric = fabrics.filter_map(|resource| match &resource.object {
             Object::Fabric(fabric) => Some(FabricFile {
                 name: Some(fabric.metadata.name.clone()),
                 spec: fabric.spec.clone(),
             }),
             _ => None,
         });
-        Ok(fabric.last().unwrap_or_default())
+        Ok(fabric.next().unwrap_or_default())
     }
 }
 

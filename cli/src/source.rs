@@ -18,7 +18,7 @@ pub(crate) struct ReadArgs {
     limits: LimitArgs,
 
     /// The time at which certificates are judged
-    #[arg(long, value_name = "TIME", hide = true, env = "WEFT_NOW")]
+    #[arg(long, value_name = "TIME", hide = true)]
     now: Option<Timestamp>,
 }
 

@@ -88,11 +88,12 @@ impl TwoPeers {
         server
     }
 
-    /// Starts both peers and waits until they are ready.
+    /// Starts both peers and waits until they are ready: west first, so that east's first dial,
+    /// whose failure would make it pause before the next one, finds it there.
     pub fn start(&mut self) {
         self.west.start();
-        self.east.start();
         self.west.wait_until_ready();
+        self.east.start();
         self.east.wait_until_ready();
     }
 

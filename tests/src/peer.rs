@@ -27,7 +27,7 @@ pub struct Peer {
     folder: TempDir,
     identity: IdentityFiles,
     repository: String,
-    environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -44,7 +44,7 @@ impl Peer {
             folder,
             identity,
             repository: repository.to_owned(),
-            environment: Vec::new(),
+            arguments: Vec::new(),
             process: None,
         }
     }
@@ -79,9 +79,10 @@ impl Peer {
         repository.clone_into(&mut self.repository);
     }
 
-    /// Sets a variable of the peer's environment, from its next start on.
-    pub fn set_environment(&mut self, name: &str, value: &str) {
-        self.environment.push((name.to_owned(), value.to_owned()));
+    /// Adds arguments, from the peer's next start on.
+    pub fn add_arguments(&mut self, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        self.arguments.extend(arguments);
     }
 
     /// Starts the peer; its state stays from one start to the next.
@@ -89,7 +90,6 @@ impl Peer {
         assert!(self.process.is_none(), "{} runs already", self.name);
         let mut command = Command::new(weft());
         clean(&mut command)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["run", "--peer", &self.name])
             .args(["--repo", &self.repository, "--ref", "main"])
             .arg("--cert")
@@ -102,7 +102,8 @@ impl Peer {
             .arg("--state")
             .arg(self.folder.path().join("state"))
             // Long, so that only what the test asks for by a signal happens.
-            .args(["--interval", "1h", "--log-format", "json"]);
+            .args(["--interval", "1h", "--log-format", "json"])
+            .args(&self.arguments);
         self.process = Some(Process::start(&self.name, &mut command));
     }
 
@@ -125,7 +126,7 @@ impl Peer {
 
     /// Tells the peer to look into the repository now.
     pub fn reconcile(&self) {
-        self.process().signal(Signal::Hangup);
+        self.process().signal(Signal::HUP);
     }
 
     /// Waits until a commit is in force.
@@ -206,7 +207,7 @@ impl Peer {
     /// Ends the peer cleanly.
     pub fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the peer was started");
-        process.signal(Signal::Terminate);
+        process.signal(Signal::TERM);
         process.wait()
     }
 }

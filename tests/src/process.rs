@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process, kill_process_group};
 
 use crate::wait::wait_for;
 
@@ -17,17 +19,6 @@ pub struct Process {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
-}
-
-/// A signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Reload.
-    Hangup,
-    /// End cleanly.
-    Terminate,
-    /// End at once.
-    Kill,
 }
 
 // === impl Process ===
@@ -75,7 +66,8 @@ impl Process {
 
     /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
-        send(signal, &self.child.id().to_string());
+        // One that has ended already is no failure.
+        let _ = kill_process(self.pid(), signal);
     }
 
     /// Whether it still runs.
@@ -97,14 +89,18 @@ impl Process {
 
     /// Ends the process and everything that it started, at once.
     pub fn kill(&mut self) {
-        send(Signal::Kill, &format!("-{}", self.child.id()));
+        let _ = kill_process_group(self.pid(), Signal::KILL);
         self.wait();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        send(Signal::Kill, &format!("-{}", self.child.id()));
+        let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- {} said:", self.name);
@@ -127,18 +123,4 @@ fn collect(pipe: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) ->
                 .push(String::from_utf8_lossy(&line).into_owned());
         }
     })
-}
-
-/// Sends a signal by the shell's own `kill`, which every machine has.
-fn send(signal: Signal, target: &str) {
-    let name = match signal {
-        Signal::Hangup => "HUP",
-        Signal::Terminate => "TERM",
-        Signal::Kill => "KILL",
-    };
-    // A target that is gone already is no failure.
-    let _ = Command::new("/bin/sh")
-        .args(["-c", "kill -s \"$0\" -- \"$1\"", name, target])
-        .stderr(Stdio::null())
-        .status();
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
+
 use weft_tests::certificates::Authority;
 use weft_tests::fabric::TwoPeers;
 use weft_tests::git_server::GitServer;
@@ -16,36 +18,43 @@ fn over_smart_http() {
     assert!(server.requests() > 0);
 }
 
-#[test]
-fn over_http_with_a_password() {
-    let service = Service::echo();
-    let mut fabric = TwoPeers::new(service.address());
-    // The text is "reader:secret" in base64.
-    let header = "Basic cmVhZGVyOnNlY3JldA==";
-    let server = GitServer::start_with_authorization(&fabric.repository.bare(), header);
-    follows(&mut fabric, &server.url_with("reader:secret@"), &[]);
-    for line in fabric.west.process().lines() {
-        assert!(!line.contains("secret"), "the password is told: {line}");
-    }
-}
+/// "reader:secret" in base64.
+const AUTHORIZATION: &str = "Basic cmVhZGVyOnNlY3JldA==";
 
 #[test]
-fn with_the_wrong_password_it_says_so() {
+fn over_http_with_a_token() {
     let service = Service::echo();
     let mut fabric = TwoPeers::new(service.address());
-    let header = "Basic cmVhZGVyOnNlY3JldA==";
-    let server = GitServer::start_with_authorization(&fabric.repository.bare(), header);
+    let server = GitServer::start_with_authorization(&fabric.repository.bare(), AUTHORIZATION);
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "mistaken\n").unwrap();
+    let arguments = [
+        "--git-username",
+        "reader",
+        "--git-token-file",
+        token.to_str().unwrap(),
+    ];
+    fabric.west.set_repository(&server.url());
+    fabric.west.add_arguments(&arguments);
+    fabric.west.start();
     fabric
         .west
-        .set_repository(&server.url_with("reader:wrong@"));
-    fabric.west.start();
-    let line = fabric
-        .west
         .process()
-        .wait_for_line("why it is refused", |line| {
-            line.contains("401") || line.contains("credentials") || line.contains("uthenticat")
+        .wait_for_line("that it isn't let in", |line| {
+            line.contains("AuthenticationFailed")
         });
-    assert!(!line.contains("wrong@"), "the password is told: {line}");
+    // The file is read anew: no restart is needed.
+    fs::write(&token, "secret\n").unwrap();
+    fabric.west.reconcile();
+    fabric.west.wait_until_ready();
+    assert_eq!(fabric.west.revision().unwrap(), fabric.repository.head());
+    for line in fabric.west.process().lines() {
+        let told = ["secret", "mistaken", "cmVhZGVy"]
+            .iter()
+            .any(|word| line.contains(word));
+        assert!(!told, "the token is told: {line}");
+    }
 }
 
 #[test]
@@ -55,10 +64,10 @@ fn over_https() {
     let authority = Authority::new("a forge's");
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle.pem");
-    std::fs::write(&bundle, authority.pem()).unwrap();
+    fs::write(&bundle, authority.pem()).unwrap();
     let server = GitServer::start_with_tls(&fabric.repository.bare(), &authority);
-    let variables = [("SSL_CERT_FILE", bundle.to_str().unwrap())];
-    follows(&mut fabric, &server.url(), &variables);
+    let arguments = ["--git-ca", bundle.to_str().unwrap()];
+    follows(&mut fabric, &server.url(), &arguments);
 }
 
 #[test]
@@ -67,12 +76,12 @@ fn over_https_not_from_a_stranger() {
     let mut fabric = TwoPeers::new(service.address());
     let folder = tempfile::tempdir().unwrap();
     let bundle = folder.path().join("bundle.pem");
-    std::fs::write(&bundle, Authority::new("another").pem()).unwrap();
+    fs::write(&bundle, Authority::new("another").pem()).unwrap();
     let server = GitServer::start_with_tls(&fabric.repository.bare(), &Authority::new("a forge's"));
     fabric.west.set_repository(&server.url());
     fabric
         .west
-        .set_environment("SSL_CERT_FILE", bundle.to_str().unwrap());
+        .add_arguments(&["--git-ca", bundle.to_str().unwrap()]);
     fabric.west.start();
     fabric
         .west
@@ -84,11 +93,9 @@ fn over_https_not_from_a_stranger() {
 }
 
 /// Starts west on a URL and brings a second commit into force.
-fn follows(fabric: &mut TwoPeers, url: &str, environment: &[(&str, &str)]) {
+fn follows(fabric: &mut TwoPeers, url: &str, arguments: &[&str]) {
     fabric.west.set_repository(url);
-    for (name, value) in environment {
-        fabric.west.set_environment(name, value);
-    }
+    fabric.west.add_arguments(arguments);
     fabric.west.start();
     fabric.west.wait_until_ready();
     assert_eq!(fabric.west.revision().unwrap(), fabric.repository.head());

@@ -95,7 +95,7 @@ fn processes_end_with_their_children() {
     ]);
     let mut process = Process::start("trap", &mut command);
     process.wait_for_line("that it began", |line| line == "begins");
-    process.signal(Signal::Terminate);
+    process.signal(Signal::TERM);
     assert_eq!(process.wait().code(), Some(7));
     assert_eq!(process.lines(), ["begins", "ends"]);
 }

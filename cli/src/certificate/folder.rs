@@ -77,7 +77,7 @@ pub(crate) fn check_file(path: &Path) -> Result<(), Failure> {
 
 /// Writes a public file whole or not at all, where none of its name is.
 pub(crate) fn publish(path: &Path, text: &str) -> Result<(), Failure> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
+    let parent = path.parent().unwrap_or_else(|| Path::new("/"));
     fs::create_dir_all(parent).map_err(failed("make", parent))?;
     let staging = Staging::new(parent)?;
     let whole = staging.path.join(CERTIFICATE);

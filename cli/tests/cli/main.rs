@@ -1,9 +1,16 @@
 //! The real binary, in temporary directories.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where its world isn't as it should be"
+)]
+
 mod create;
 mod explain;
 mod help;
 mod init;
 mod plan;
+mod run;
 mod sandbox;
+mod template;
 mod validate;

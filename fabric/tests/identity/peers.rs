@@ -10,6 +10,9 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use super::issuer::{Authority, authority, leaf, now, told};
 
 /// Judges a file of the peer `east`: how many leaves it gives, and what is found.
+///
+/// However bad, a leaf with the name is given: without any, the peer would be open to each certificate
+/// of the CA. A file without one is a Freeze.
 fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let peers: BTreeSet<PeerName> = ["east", "west", "north.example"]
         .map(|name| name.parse().unwrap())
@@ -27,13 +30,8 @@ fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     assert_eq!(told(&file.findings), "", "the file itself is sound");
     let east = "east".parse().unwrap();
     let (leaves, mut findings) = identity::find_leaves(&east, &file, &peers);
-    findings.extend(identity::check_leaves(
-        &east,
-        is_dialled,
-        &leaves,
-        &file,
-        &surroundings,
-    ));
+    let checked = identity::check_leaves(&east, is_dialled, &leaves, &file, &surroundings);
+    findings.extend(checked);
     (leaves.len(), told(&findings))
 }
 

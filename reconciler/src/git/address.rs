@@ -263,10 +263,10 @@ impl SshAddress {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || further.contains(c))
         };
-        if !is_name(host, ".-_:%") {
+        if !is_name(host, ".-_:") {
             return Err(AddressError::Unsafe("host"));
         }
-        if user.is_some_and(|user| !is_name(user, ".-_+@\\$")) {
+        if user.is_some_and(|user| !is_name(user, ".-_+@")) {
             return Err(AddressError::Unsafe("user"));
         }
         if path.is_empty() || path.starts_with('-') || path.chars().any(char::is_control) {

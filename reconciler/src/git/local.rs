@@ -63,9 +63,11 @@ pub(crate) fn reference_files(path: &Path, reference: &Reference) -> Vec<PathBuf
 }
 
 fn missing(source: &git2::Repository) -> FetchError {
-    match source.is_empty() {
-        Ok(true) => FetchError::Empty,
-        _ => FetchError::NoReference,
+    // Not `is_empty`, which wants the branch of a fresh repository to have one certain name.
+    let mut references = source.references().into_iter().flatten();
+    match references.next() {
+        None => FetchError::Empty,
+        Some(_) => FetchError::NoReference,
     }
 }
 

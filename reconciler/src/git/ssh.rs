@@ -105,7 +105,7 @@ impl Session {
                 std::thread::sleep(std::time::Duration::from_millis(5));
             }
         }
-        let words = printable(&String::from_utf8_lossy(&self.words.lock()));
+        let words = last_lines(&String::from_utf8_lossy(&self.words.lock()));
         let message = match (words.is_empty(), status) {
             (false, _) => words,
             (true, Ok(status)) => format!("it ended early ({status})"),
@@ -189,6 +189,16 @@ fn command(address: &SshAddress, options: &SshOptions) -> Command {
         .arg(host)
         .arg(format!("git-upload-pack {}", quote(&address.path)));
     command
+}
+
+/// The end of what was said: warnings and banners come first, the reason last.
+fn last_lines(words: &str) -> String {
+    let lines: Vec<_> = words
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let first = lines.len().saturating_sub(3);
+    printable(&lines.get(first..).unwrap_or_default().join("\n"))
 }
 
 /// An option that is a path, as the syntax of `ssh_config` wants it.

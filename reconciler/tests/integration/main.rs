@@ -9,6 +9,8 @@
 mod http;
 mod local;
 mod origin;
+mod reconcile;
 mod server;
 mod ssh;
+mod store;
 mod tree;

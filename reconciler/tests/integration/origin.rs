@@ -8,13 +8,13 @@ use reconciler::git::{Address, CommitId, Error, FetchLimits, Fetched, Remote, Re
 use tokio_util::sync::CancellationToken;
 
 /// A bare repository whose branch is `main`.
-pub struct Origin {
+pub(crate) struct Origin {
     directory: tempfile::TempDir,
-    pub repository: git2::Repository,
+    pub(crate) repository: git2::Repository,
 }
 
 impl Origin {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).initial_head("main");
@@ -27,26 +27,26 @@ impl Origin {
     }
 
     /// The directory that holds `fabric.git`.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("fabric.git")
     }
 
-    pub fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         Remote::new(Address::from(self.path()))
     }
 
     /// Commits files on top of `main`.
-    pub fn commit(&self, files: &[(&str, &str)]) -> CommitId {
+    pub(crate) fn commit(&self, files: &[(&str, &str)]) -> CommitId {
         let parent = self.repository.refname_to_id("refs/heads/main").ok();
         self.commit_on(parent, files)
     }
 
     /// Commits files on top of another commit, and moves `main` there.
-    pub fn commit_on(&self, parent: Option<Oid>, files: &[(&str, &str)]) -> CommitId {
+    pub(crate) fn commit_on(&self, parent: Option<Oid>, files: &[(&str, &str)]) -> CommitId {
         let parent = parent.map(|id| self.repository.find_commit(id).unwrap());
         let base = match &parent {
             Some(parent) => parent.tree().unwrap(),
@@ -61,7 +61,7 @@ impl Origin {
         self.commit_tree(tree, parent.as_ref())
     }
 
-    pub fn commit_tree(&self, tree: Oid, parent: Option<&git2::Commit<'_>>) -> CommitId {
+    pub(crate) fn commit_tree(&self, tree: Oid, parent: Option<&git2::Commit<'_>>) -> CommitId {
         let tree = self.repository.find_tree(tree).unwrap();
         let time = git2::Time::new(1_700_000_000, 0);
         let author = Signature::new("Ada", "ada@weft.example", &time).unwrap();
@@ -82,7 +82,7 @@ impl Origin {
     }
 
     /// A tree as its bytes, also one that Git would refuse to make.
-    pub fn raw_tree(&self, entries: &[(&str, Oid, i32)]) -> Oid {
+    pub(crate) fn raw_tree(&self, entries: &[(&str, Oid, i32)]) -> Oid {
         let mut bytes = Vec::new();
         for (name, id, mode) in entries {
             bytes.extend_from_slice(format!("{mode:o} {name}\0").as_bytes());
@@ -94,13 +94,13 @@ impl Origin {
 }
 
 /// A bare store of its own.
-pub struct Store {
+pub(crate) struct Store {
     directory: tempfile::TempDir,
-    pub repository: Repository,
+    pub(crate) repository: Repository,
 }
 
 impl Store {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let repository = Repository::open_or_init(&directory.path().join("git")).unwrap();
         Self {
@@ -110,31 +110,40 @@ impl Store {
     }
 
     /// The same store through libgit2 itself.
-    pub fn raw(&self) -> git2::Repository {
+    pub(crate) fn raw(&self) -> git2::Repository {
         git2::Repository::open_bare(self.directory.path().join("git")).unwrap()
     }
 
-    pub fn holds(&self, commit: CommitId) -> bool {
+    pub(crate) fn holds(&self, commit: CommitId) -> bool {
         self.raw().odb().unwrap().exists(oid(commit))
     }
 
-    pub fn fetch(&self, remote: &Remote) -> Result<Fetched, Error> {
+    pub(crate) fn fetch(&self, remote: &Remote) -> Result<Fetched, Error> {
         self.fetch_within(remote, limits())
     }
 
-    pub fn fetch_within(&self, remote: &Remote, limits: FetchLimits) -> Result<Fetched, Error> {
+    pub(crate) fn fetch_within(
+        &self,
+        remote: &Remote,
+        limits: FetchLimits,
+    ) -> Result<Fetched, Error> {
         self.repository
             .fetch(remote, limits, &CancellationToken::new())
     }
 
-    pub fn is_ancestor(&self, remote: &Remote, old: CommitId, new: CommitId) -> Option<bool> {
+    pub(crate) fn is_ancestor(
+        &self,
+        remote: &Remote,
+        old: CommitId,
+        new: CommitId,
+    ) -> Option<bool> {
         self.repository
             .is_ancestor(remote, (old, new), limits(), &CancellationToken::new())
             .unwrap()
     }
 
     /// The paths of a commit's files.
-    pub fn files(&self, commit: CommitId) -> Vec<String> {
+    pub(crate) fn files(&self, commit: CommitId) -> Vec<String> {
         let limits = fabric::tree::Limits::default();
         let mut cache = reconciler::git::BlobCache::new();
         let tree = self.repository.tree(commit, &limits, &mut cache).unwrap();
@@ -142,19 +151,19 @@ impl Store {
     }
 }
 
-pub fn oid(commit: CommitId) -> Oid {
+pub(crate) fn oid(commit: CommitId) -> Oid {
     Oid::from_str(&commit.to_string()).unwrap()
 }
 
 /// Generous: a busy machine must not fail a test.
-pub fn limits() -> FetchLimits {
+pub(crate) fn limits() -> FetchLimits {
     FetchLimits {
         deadline: Duration::from_secs(60),
         ..FetchLimits::default()
     }
 }
 
-pub fn reason(result: Result<Fetched, Error>) -> &'static str {
+pub(crate) fn reason(result: Result<Fetched, Error>) -> &'static str {
     match result {
         Ok(_) => "none",
         Err(error) => error.reason(),
@@ -162,7 +171,7 @@ pub fn reason(result: Result<Fetched, Error>) -> &'static str {
 }
 
 /// An error with all that it comes from, as it would be printed.
-pub fn report(error: &dyn std::error::Error) -> String {
+pub(crate) fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -16,7 +16,7 @@ use rustls::pki_types::PrivateKeyDer;
 
 /// What the server does with a request.
 #[derive(Clone, Debug)]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     Serve,
     /// Serves only those who show this `Authorization` header.
     Authorize(String),
@@ -30,16 +30,16 @@ pub enum Behaviour {
     Redirect(String),
 }
 
-pub struct Server {
+pub(crate) struct Server {
     shared: Arc<Shared>,
     address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
     tls: Option<Authority>,
 }
 
-pub struct Request {
-    pub line: String,
-    pub authorization: Option<String>,
+pub(crate) struct Request {
+    pub(crate) line: String,
+    pub(crate) authorization: Option<String>,
 }
 
 struct Shared {
@@ -58,12 +58,12 @@ struct Authority {
 
 impl Server {
     /// Serves the repositories below a directory over http.
-    pub fn start(root: &Path) -> Self {
+    pub(crate) fn start(root: &Path) -> Self {
         Self::start_with(root, None)
     }
 
     /// The same over https, with a certificate of a CA of its own.
-    pub fn start_tls(root: &Path) -> Self {
+    pub(crate) fn start_tls(root: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -125,17 +125,17 @@ impl Server {
         }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}/fabric.git", self.address)
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The repository at this server, with its CA trusted.
-    pub fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         let remote = Remote::new(self.url().parse().unwrap());
         match &self.tls {
             Some(authority) => remote.with_authorities(authority.directory.path().join("ca.pem")),
@@ -143,12 +143,12 @@ impl Server {
         }
     }
 
-    pub fn behave(&self, behaviour: Behaviour) {
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock() = behaviour;
     }
 
     /// The requests since the last call.
-    pub fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.shared.requests.lock())
     }
 }
@@ -169,6 +169,7 @@ impl Drop for Server {
 
 impl Shared {
     fn connection(&self, stream: TcpStream) {
+        let open = stream.try_clone().unwrap();
         // A client that goes away in the middle is what several tests are about.
         let _ = match &self.tls {
             None => self.requests(stream),
@@ -177,6 +178,8 @@ impl Shared {
                 self.requests(rustls::StreamOwned::new(connection, stream))
             }
         };
+        // The list of open streams holds it too.
+        let _ = open.shutdown(Shutdown::Both);
     }
 
     fn requests(&self, stream: impl Read + Write) -> std::io::Result<()> {
@@ -213,11 +216,11 @@ impl Shared {
                     let _ = stream.read(&mut [0; 1]);
                     return Ok(());
                 }
-                Behaviour::Authorize(wanted) if authorization.as_ref() != Some(&wanted) => {
+                Behaviour::Authorize(ref wanted) if authorization.as_ref() != Some(wanted) => {
                     page(401, "who are you?")
                 }
                 Behaviour::Status(status) => page(status, "<html>a page</html>"),
-                Behaviour::Redirect(base) => {
+                Behaviour::Redirect(ref base) => {
                     let rest = target.strip_prefix("/fabric.git").unwrap();
                     format!("HTTP/1.1 302 x\r\nLocation: {base}{rest}\r\nContent-Length: 0\r\n\r\n")
                         .into_bytes()
@@ -227,10 +230,13 @@ impl Shared {
                 }
             };
             if let (Behaviour::Cut(bytes), true) = (behaviour, length > 0) {
+                // Shorter answers, as that to the question for the depth, come whole.
                 let start = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
-                stream.get_mut().write_all(&answer[..start + bytes])?;
-                stream.get_mut().flush()?;
-                return Ok(());
+                if let Some(part) = answer.get(..start + bytes) {
+                    stream.get_mut().write_all(part)?;
+                    stream.get_mut().flush()?;
+                    return Ok(());
+                }
             }
             stream.get_mut().write_all(&answer)?;
             stream.get_mut().flush()?;
