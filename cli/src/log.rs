@@ -11,20 +11,28 @@ use tracing_subscriber::fmt::format::FmtSpan;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArgs {
-    /// The form of the log
+    /// The form of the log: text (a line per event) or json (an object per event)
     #[arg(
         long,
         value_enum,
         value_name = "FORM",
         default_value = "text",
-        env = "WEFT_LOG_FORMAT"
+        hide_possible_values = true,
+        env = "WEFT_LOG_FORMAT",
+        hide_env_values = true
     )]
     log_format: LogFormat,
 
     /// What is logged: a level, or a list of `target=level`
     ///
     /// Levels are error, warn, info, debug and trace. For example `info,gateway=debug`.
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "WEFT_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "WEFT_LOG",
+        hide_env_values = true
+    )]
     log: String,
 }
 

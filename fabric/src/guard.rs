@@ -261,6 +261,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// What the text lets through as an address, the address lets through too.
+        #[test]
+        fn text_and_address_agree(address: IpAddr, text in ".{0,20}") {
+            let guard = guard(&["127.0.0.1", "fe80::/64"]);
+            let by_text = guard.check_text(&address.to_string());
+            assert_eq!(by_text, guard.check_address(address, None));
+            let _ = guard.check_text(&text);
+        }
+    }
+
     #[test]
     fn exceptions() {
         for (allow, host, is_allowed) in [

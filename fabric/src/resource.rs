@@ -63,3 +63,6 @@ impl Resource {
         self.spans.value(&self.base).line
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What a tree of files comes to: what is in force, what freezes, what is reported.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
 mod common;
 
 use common::{Authority, Files, allow_all, export, import, now, peer, report};
@@ -608,4 +610,112 @@ fn a_certificate_of_another_name_freezes_its_unit() {
         "WEFT0302 Freeze peers/east/cert.pem:1:1 the certificate doesn't carry the peer's name \"east\"\n"
     );
     assert!(build.frozen.contains("east"));
+}
+
+#[test]
+fn policies_that_come_to_nothing_are_told() {
+    let policy = |namespace: &str, name: &str, action: &str, from: &str, to: &str| {
+        format!(
+            "apiVersion: clusterlink.net/v1alpha1\nkind: AccessPolicy\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  action: {action}\n  from: [{{workloadSelector: {{matchLabels: {{{from}}}}}}}]\n  to: [{{workloadSelector: {{matchLabels: {{{to}}}}}}}]\n"
+        )
+    };
+    let mut files = Files::two_peers();
+    files
+        .put(
+            "peers/west/typo.yaml",
+            &policy(
+                "pay",
+                "typo",
+                "deny",
+                "",
+                "export.clusterlink.net/name: ledgre",
+            ),
+        )
+        .put(
+            "peers/west/nobody.yaml",
+            &policy(
+                "pay",
+                "nobody",
+                "deny",
+                "peer.clusterlink.net/name: esat",
+                "",
+            ),
+        )
+        .put(
+            "peers/west/key.yaml",
+            &policy(
+                "pay",
+                "key",
+                "deny",
+                "client.clusterlink.net/label.app: till",
+                "",
+            ),
+        )
+        .put(
+            "peers/west/all.yaml",
+            &policy("pay", "all", "allow", "", ""),
+        )
+        .put(
+            "peers/west/idle.yaml",
+            &policy("idle", "idle", "allow", "a: b", ""),
+        );
+    let build = files.build();
+    let found = report(&build, Effect::Note);
+    let at = |path: &str| {
+        let of = build.diagnostics.iter().filter(|d| d.path() == path);
+        of.map(|d| (d.code, d.span().line)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        at("peers/west/typo.yaml"),
+        [(Code::PolicyMatchesNothing, 7)],
+        "{found}"
+    );
+    assert_eq!(
+        at("peers/west/nobody.yaml"),
+        [(Code::UnknownPeerInPolicy, 6)],
+        "{found}"
+    );
+    assert_eq!(
+        at("peers/west/key.yaml"),
+        [(Code::UnknownAttribute, 6)],
+        "{found}"
+    );
+    assert_eq!(
+        at("peers/west/all.yaml"),
+        [(Code::AllowsEverything, 6)],
+        "{found}"
+    );
+    assert_eq!(
+        at("peers/west/idle.yaml"),
+        [(Code::UnknownAttribute, 6)],
+        "{found}"
+    );
+    assert_eq!(report(&build, Effect::Fail), "", "warnings fail nothing");
+}
+
+#[test]
+fn an_import_that_nobody_can_use_is_told_with_the_side() {
+    let mut files = Files::two_peers();
+    files.remove("peers/west/policy.yaml");
+    assert_eq!(
+        report(&files.build(), Effect::Note),
+        "WEFT0401 Warn peers/east/ledger.yaml:8:5 no policy of west can ever allow this import\n"
+    );
+    files.remove("peers/east/policy.yaml");
+    assert_eq!(
+        report(&files.build(), Effect::Note),
+        "WEFT0401 Warn peers/east/ledger.yaml:8:5 no policy of east, nor of west, can ever allow this import\n"
+    );
+    // A deny of every client closes it as well as no allow.
+    files
+        .put("peers/east/policy.yaml", &allow_all("shop"))
+        .put("peers/west/policy.yaml", &allow_all("pay"))
+        .put(
+            "policies/close.yaml",
+            "apiVersion: clusterlink.net/v1alpha1\nkind: PrivilegedAccessPolicy\nmetadata: {name: close}\nspec:\n  action: deny\n  from: [{workloadSelector: {}}]\n  to: [{workloadSelector: {matchLabels: {export.clusterlink.net/name: ledger}}}]\n",
+        );
+    assert_eq!(
+        report(&files.build(), Effect::Note),
+        "WEFT0401 Warn peers/east/ledger.yaml:8:5 no policy of east, nor of west, can ever allow this import\n"
+    );
 }

@@ -186,7 +186,7 @@ async fn dial_one(
             chain,
             own: world.identity.fingerprint(),
         };
-        link::start(state, world, stream.into(), facts).await
+        link::start(state, stream.into(), facts).await
     };
     timeout(timeouts.handshake, handshake)
         .await

@@ -17,6 +17,7 @@ use crate::live::{Subject, decide_export};
 use crate::metrics::Side;
 use crate::state::State;
 use crate::tunnel::Tunnel;
+use crate::tunnel::connection::Closed;
 use crate::tunnel::frame::{MAX_VIA, Open};
 use crate::world::World;
 
@@ -61,6 +62,13 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::UnknownPeer;
         return refuse(&record, tunnel);
     };
+    if let Err(refused) = world.accepts(tunnel.connection()) {
+        let connection = tunnel.connection();
+        connection.close(Closed::Unaccepted(refused.as_str()));
+        record.outcome = Outcome::UnknownPeer;
+        record.detail = refused.as_str();
+        return refuse(&record, tunnel);
+    }
     let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
     let Some(_slot) = state.tunnels.take(&peer, bound) else {
         record.outcome = Outcome::Limit;

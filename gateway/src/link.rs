@@ -24,7 +24,6 @@ struct Serve(Arc<State>);
 /// Exchanges the hello, takes the connection into the pool and runs it.
 pub(crate) async fn start(
     state: &Arc<State>,
-    world: &Arc<World>,
     mut stream: TlsStream<TcpStream>,
     facts: ConnectionFacts,
 ) -> Result<Arc<Connection>, DialError> {
@@ -44,7 +43,7 @@ pub(crate) async fn start(
         });
     }
     // Known before the look at the snapshot in force: whoever swaps it sees it or is seen here.
-    if let Err(refused) = verify(state, world, &connection) {
+    if let Err(refused) = verify(state, &connection) {
         state.pool.remove(&connection);
         return Err(refused);
     }
@@ -74,7 +73,7 @@ pub(crate) async fn start(
 }
 
 /// Whether the snapshot in force by now accepts what another one accepted.
-fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<(), DialError> {
+fn verify(state: &State, connection: &Connection) -> Result<(), DialError> {
     let refused = |reason: &'static str| DialError {
         reason,
         text: format!(
@@ -83,11 +82,8 @@ fn verify(state: &State, world: &Arc<World>, connection: &Connection) -> Result<
         ),
     };
     let current = state.world().ok_or_else(|| refused("no_snapshot"))?;
-    if Arc::ptr_eq(&current, world) {
-        return Ok(());
-    }
     current
-        .verify(connection.facts())
+        .verify(connection)
         .map_err(|error| refused(error.as_str()))
 }
 
@@ -138,7 +134,7 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
     for connection in state.pool.all() {
         let verdict = world.map_or(Err("no_snapshot"), |world| {
             world
-                .verify(connection.facts())
+                .verify(&connection)
                 .map_err(tls::verify::Refused::as_str)
         });
         if let Err(reason) = verdict {

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +35,24 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest header of a request.
 const MAX_HEADER: usize = 16 * 1024;
 
-/// A listener on an address, on both IP versions where the address says so.
+/// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
+/// the host has no IPv6.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let is_any = address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED);
+    match bind_exactly(address) {
+        Err(error) if is_any && lacks_ipv6(&error) => {
+            bind_exactly((Ipv4Addr::UNSPECIFIED, address.port()).into())
+        }
+        bound => bound,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    // The number is Linux's for an address family that isn't supported, which has no kind.
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97)
+}
+
+fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -148,7 +164,7 @@ async fn handle(
         chain,
         own: world.identity.fingerprint(),
     };
-    match timeout(limit, link::start(&state, &world, stream.into(), facts)).await {
+    match timeout(limit, link::start(&state, stream.into(), facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
         Err(_) => refused("timeout", ""),

@@ -28,7 +28,7 @@ pub(crate) type Dialled = Result<(), DialError>;
 
 /// Why a peer can't be reached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
+#[error("{reason}: {text}")]
 pub(crate) struct DialError {
     /// A stable name.
     pub reason: &'static str,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::guard::{ExportHostGuard, Refusal};
 use fabric::name::PeerName;
@@ -13,11 +14,16 @@ use rustls_pki_types::UnixTime;
 use crate::tls;
 use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
-use crate::tunnel::ConnectionFacts;
+use crate::tunnel::Connection;
+
+/// The next snapshot's number.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// One snapshot with all that is made of it; immutable.
 #[derive(Debug)]
 pub(crate) struct World {
+    /// Tells one from another; never 0.
+    id: u64,
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     /// What exports may aim at.
@@ -41,6 +47,7 @@ impl World {
     ) -> Result<Self, rustls::Error> {
         let authorities = Arc::new(Authorities::new(provider, &snapshot));
         Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             guard: ExportHostGuard::new(&snapshot.export_hosts),
             server: tls::server(provider, &identity, &snapshot, &authorities)?,
             identity,
@@ -61,8 +68,9 @@ impl World {
         )
     }
 
-    /// Whether a live connection between gateways is accepted by this snapshot.
-    pub(crate) fn verify(&self, facts: &ConnectionFacts) -> Result<(), Refused> {
+    /// Whether a live connection between gateways is accepted by this snapshot, now.
+    pub(crate) fn verify(&self, connection: &Connection) -> Result<(), Refused> {
+        let facts = connection.facts();
         let role = if facts.dialled {
             Role::Server(&facts.peer)
         } else {
@@ -71,10 +79,21 @@ impl World {
         let peer = self
             .authorities
             .verify(&self.snapshot, &facts.chain, role, UnixTime::now())?;
-        if peer == facts.peer {
+        if peer != facts.peer {
+            return Err(Refused::WrongName);
+        }
+        connection.accepted_by().store(self.id, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether a live connection between gateways is accepted by this snapshot; looked at once.
+    ///
+    /// So a tunnel is never opened by one snapshot over a connection that only another accepted.
+    pub(crate) fn accepts(&self, connection: &Connection) -> Result<(), Refused> {
+        if connection.accepted_by().load(Ordering::Acquire) == self.id {
             Ok(())
         } else {
-            Err(Refused::WrongName)
+            self.verify(connection)
         }
     }
 

@@ -8,6 +8,7 @@ mod commit;
 mod credentials;
 mod error;
 mod fetch;
+mod housekeeping;
 mod http;
 mod local;
 mod operation;

@@ -176,16 +176,25 @@ impl<S: Store> Reconciler<S> {
             });
             return Ok(());
         };
+        let commit = built.commit;
+        let applied = self.apply(&built, before.as_deref()).await;
+        let in_force = self.store.in_force();
+        let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
+        // At once, so that nobody sees an attempt beside what was in force before it.
         self.status.send_modify(|status| {
+            let revision = plan.map(|plan| plan.revision.clone());
+            if status.in_force != revision {
+                status.since = plan.map(|_| Timestamp::now());
+                status.in_force = revision;
+            }
             status.checked = Some(checked);
-            status.attempted = Some(built.commit.revision());
+            status.attempted = Some(commit.revision());
             status.is_held = built.is_held;
-            status.units = built.units.clone();
-            status.diagnostics = Arc::clone(&built.diagnostics);
+            status.units = built.units;
+            status.diagnostics = built.diagnostics;
             status.history = None;
         });
-        let commit = built.commit;
-        self.apply(built, before.as_deref()).await?;
+        applied?;
         self.settled = Some(commit);
         if let Some(before) = before {
             self.report_history(&before, commit, cancelled).await;
@@ -193,9 +202,9 @@ impl<S: Store> Reconciler<S> {
         Ok(())
     }
 
-    async fn apply(&self, built: Built, before: Option<&Desired>) -> Result<(), RoundError> {
+    async fn apply(&self, built: &Built, before: Option<&Desired>) -> Result<(), RoundError> {
         let frozen = built.units.values().filter(|unit| unit.is_frozen).count();
-        let Some(desired) = built.desired else {
+        let Some(desired) = built.desired.clone() else {
             tracing::warn!(
                 revision = %built.commit,
                 diagnostics = built.diagnostics.len(),
@@ -216,17 +225,6 @@ impl<S: Store> Reconciler<S> {
         let report = self.store.apply(desired).await?;
         self.blocking(move |source| source.keep(&kept)).await??;
 
-        let in_force = self.store.in_force();
-        let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
-        self.status.send_if_modified(|status| {
-            let revision = plan.map(|plan| plan.revision.clone());
-            if status.in_force == revision {
-                return false;
-            }
-            status.in_force = revision;
-            status.since = plan.map(|_| Timestamp::now());
-            true
-        });
         tracing::info!(
             revision = %built.commit,
             added = report.added.len(),
@@ -238,7 +236,11 @@ impl<S: Store> Reconciler<S> {
             is_held = built.is_held,
             "the revision is in force"
         );
-        if plan.is_none() {
+        if built
+            .desired
+            .as_ref()
+            .is_some_and(|desired| desired.plan.is_none())
+        {
             tracing::warn!(peer = %self.options.peer, "the fabric has no such peer");
         }
         Ok(())

@@ -70,6 +70,29 @@ impl Validity {
     }
 }
 
+/// Says whether a pair and its public part could be written: nothing of their names is there.
+fn check(folder: &Path, public: Option<&Path>) -> anyhow::Result<()> {
+    let free = folder::check(folder);
+    let Some(public) = public else {
+        return Ok(free?);
+    };
+    let is_unpublished = folder::check_file(public).is_ok();
+    match free {
+        Err(error) if is_unpublished => Err(error).hint(|| {
+            format!(
+                "to bring the certificate that is there into the repository, copy the first one \
+                 of {} to {}",
+                folder.join(folder::CERTIFICATE).display(),
+                public.display()
+            )
+        }),
+        free => {
+            free?;
+            Ok(folder::check_file(public)?)
+        }
+    }
+}
+
 /// Puts the public part of a certificate, whose pair is in `folder`, to its place in a repository.
 fn publish(folder: &Path, public: &Path, certificate: &str) -> anyhow::Result<()> {
     folder::publish(public, certificate)

@@ -50,9 +50,6 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME", value_parser = peer_name)]
     peer: PeerName,
 
-    #[command(flatten)]
-    git: GitArgs,
-
     /// The peer's certificate, and its intermediates behind it; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     cert: Vec<PathBuf>,
@@ -83,6 +80,9 @@ pub(crate) struct Run {
     /// How long to wait for what runs when the peer ends
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     drain: Duration,
+
+    #[command(flatten)]
+    git: GitArgs,
 
     #[command(flatten)]
     limits: LimitArgs,

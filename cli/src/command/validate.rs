@@ -2,7 +2,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anstyle::AnsiColor;
+use fabric::diagnostic::Effect;
 use fabric::fabric::Build;
+use fabric::origin::Revision;
 use fabric::tree::Tree;
 
 use crate::exit;
@@ -40,6 +42,12 @@ pub(crate) struct Validate {
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
 
+    /// Show notes too: what is worth knowing but changes nothing
+    ///
+    /// Without it they are only counted. The JSON form always has them.
+    #[arg(long)]
+    notes: bool,
+
     #[command(flatten)]
     output: OutputArgs,
 
@@ -55,7 +63,13 @@ impl Validate {
         let build = source.build(&tree);
         let counts = Counts::of(&tree, &build);
         self.output.write(|format, out| match format {
-            Format::Text => write_text(&tree, &build, &counts, out),
+            Format::Text => {
+                let least = match self.notes {
+                    true => Effect::Note,
+                    false => Effect::Warn,
+                };
+                write_text(&tree, &build, &counts, least, out)
+            }
             Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
         })?;
         Ok(match counts.errors {
@@ -65,16 +79,29 @@ impl Validate {
     }
 }
 
-fn write_text(tree: &Tree, build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
+fn write_text(
+    tree: &Tree,
+    build: &Build,
+    counts: &Counts,
+    least: Effect,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let frames = Frames::new(tree, columns());
-    for diagnostic in &build.diagnostics {
+    let shown = build.diagnostics.iter().filter(|d| d.effect >= least);
+    for diagnostic in shown {
         frames.write(diagnostic, out)?;
     }
-    write_summary(build, counts, out)
+    write_summary(tree.revision(), build, counts, least, out)
 }
 
 /// Writes the last line: how much was looked at, and what came out.
-fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
+fn write_summary(
+    revision: &Revision,
+    build: &Build,
+    counts: &Counts,
+    least: Effect,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let color = match (counts.errors, counts.warnings) {
         (0, 0) => AnsiColor::Green,
         (0, _) => AnsiColor::Yellow,
@@ -82,14 +109,16 @@ fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Res
     };
     let style = color.on_default().bold();
     let name = match &build.fabric {
-        Some(fabric) if !fabric.name.is_empty() => {
-            format!("fabric {}: ", escape::text(&fabric.name))
-        }
+        Some(fabric) if !fabric.name.is_empty() => format!(" {}", escape::text(&fabric.name)),
         _ => String::new(),
+    };
+    let commit = match *revision == Revision::working_tree() {
+        true => String::new(),
+        false => format!(" at commit {}", revision.short()),
     };
     write!(
         out,
-        "{style}{}{style:#}: {name}{}, {}",
+        "{style}{}{style:#}: fabric{name}{commit}: {}, {}",
         match counts.errors {
             0 => "ok",
             _ => "failed",
@@ -105,6 +134,9 @@ fn write_summary(build: &Build, counts: &Counts, out: &mut dyn Write) -> io::Res
         if number > 0 {
             write!(out, ", {}", count(number, word))?;
         }
+    }
+    if counts.notes > 0 && least > Effect::Note {
+        write!(out, " (--notes shows them)")?;
     }
     if build.is_held {
         write!(out, "; the whole fabric is frozen")?;

@@ -106,6 +106,7 @@ fn nothing_is_overwritten() {
         .collect();
     for arguments in [&fabric[..], &peer] {
         let outcome = sandbox.weft("", arguments);
+        assert!(!outcome.stderr.contains("hint"), "{outcome:?}");
         assert_eq!(outcome.code, 2);
         assert_eq!(outcome.stdout, "");
         assert!(outcome.stderr.contains("exists already"), "{outcome:?}");
@@ -256,6 +257,17 @@ fn a_repository_elsewhere_gets_the_certificates_too() {
     assert!(sandbox.path("acme/ca/acme.pem").exists());
     assert!(sandbox.path("acme/peers/east/cert.pem").exists());
     assert_no_key(&sandbox, "acme");
+}
+
+#[test]
+fn a_pair_that_never_reached_the_repository_is_not_lost() {
+    let sandbox = Sandbox::new();
+    sandbox.ok("", &["init", "acme"]);
+    sandbox.ok("acme", &["create", "fabric"]);
+    fs::remove_file(sandbox.path("acme/ca/acme.pem")).unwrap();
+    let outcome = sandbox.weft("acme", &["create", "fabric"]);
+    assert_eq!(outcome.code, 2);
+    insta::assert_snapshot!(outcome.stderr);
 }
 
 #[test]

@@ -10,5 +10,7 @@ mod explain;
 mod help;
 mod init;
 mod plan;
+mod run;
 mod sandbox;
+mod template;
 mod validate;

@@ -26,15 +26,19 @@ fn broken() -> Sandbox {
 fn a_whole_fabric_is_valid_in_the_files_and_in_the_commit() {
     let sandbox = Sandbox::new();
     sandbox.fabric();
-    for arguments in [
-        &["validate"][..],
-        &["validate", "peers/east"],
-        &["validate", "--rev", "HEAD"],
+    let all = ": 2 peers, 11 files, 1 note (--notes shows them)\n";
+    for (arguments, begin) in [
+        (&["validate"][..], "ok: fabric acme: "),
+        (&["validate", "peers/east"], "ok: fabric acme: "),
+        (&["validate", "--rev", "HEAD"], "ok: fabric acme at commit "),
     ] {
         let outcome = sandbox.ok("acme", arguments);
-        assert_eq!(outcome.stdout, "ok: fabric acme: 2 peers, 11 files\n");
+        assert!(outcome.stdout.starts_with(begin), "{outcome:?}");
+        assert!(outcome.stdout.ends_with(all), "{outcome:?}");
         assert_eq!(outcome.stderr, "");
     }
+    let notes = sandbox.ok("acme", &["validate", "--notes"]).stdout;
+    insta::assert_snapshot!("validate_notes", notes);
 }
 
 #[test]

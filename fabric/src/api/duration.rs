@@ -28,6 +28,9 @@ pub struct DurationError;
 // === impl Duration ===
 
 impl Duration {
+    /// The longest one that can be written: a hundred thousand years, and nine digits.
+    pub const MAX: Self = Self::from_secs(999_999_999 * 3600);
+
     /// The length of time of so many milliseconds.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
@@ -82,7 +85,7 @@ impl FromStr for Duration {
                 .ok_or(DurationError)?;
             rest = tail;
         }
-        if text.is_empty() {
+        if text.is_empty() || total > Self::MAX.0 {
             Err(DurationError)
         } else {
             Ok(Self(total))
@@ -106,14 +109,21 @@ impl From<Duration> for String {
 
 impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.0.as_millis();
-        match () {
-            () if millis == 0 => f.write_str("0s"),
-            () if millis.is_multiple_of(3_600_000) => write!(f, "{}h", millis / 3_600_000),
-            () if millis.is_multiple_of(60_000) => write!(f, "{}m", millis / 60_000),
-            () if millis.is_multiple_of(1_000) => write!(f, "{}s", millis / 1_000),
-            () => write!(f, "{millis}ms"),
+        if self.is_zero() {
+            return f.write_str("0s");
         }
+        let (seconds, millis) = (self.0.as_secs(), self.0.subsec_millis());
+        for (number, unit) in [
+            (seconds / 3600, "h"),
+            (seconds / 60 % 60, "m"),
+            (seconds % 60, "s"),
+            (millis.into(), "ms"),
+        ] {
+            if number > 0 {
+                write!(f, "{number}{unit}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -134,6 +144,9 @@ mod tests {
             ("s", None),
             ("1 s", None),
             ("-1s", None),
+            ("999999999h", Some(3_599_999_996_400_000)),
+            ("999999999h1ms", None),
+            ("1000000000h", None),
             ("99999999999999999999h", None),
         ] {
             let parsed = text.parse::<Duration>().ok();
@@ -142,5 +155,10 @@ mod tests {
                 assert_eq!(duration.to_string().parse(), Ok(duration));
             }
         }
+        assert_eq!(
+            Duration::from_millis(5_430_250).to_string(),
+            "1h30m30s250ms"
+        );
+        assert_eq!(Duration::from_secs(2160 * 3600).to_string(), "2160h");
     }
 }

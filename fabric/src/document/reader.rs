@@ -32,6 +32,8 @@ pub(super) struct Reader<'t> {
     draft: Draft,
     /// The end of what was read last, in `text`.
     end: usize,
+    /// Whether the text after `end` was skipped after a mistake.
+    skipped: bool,
     /// The tab that was reported last, in `text`.
     last_tab: Option<usize>,
 }
@@ -66,6 +68,7 @@ impl<'t> Reader<'t> {
             documents: Vec::new(),
             draft: Draft::default(),
             end: 0,
+            skipped: false,
             last_tab: None,
         }
     }
@@ -110,6 +113,7 @@ impl<'t> Reader<'t> {
                 Next::Event => {}
                 Next::SkipDocument => {
                     self.withhold();
+                    self.skipped = true;
                     if !parser.proceed_next_document().unwrap_or(false) {
                         break;
                     }
@@ -132,6 +136,8 @@ impl<'t> Reader<'t> {
             Event::DocumentStart(explicit, _) => {
                 if explicit {
                     self.directives(&place.start);
+                } else {
+                    self.skipped = false;
                 }
                 self.draft = Draft::default();
             }
@@ -212,6 +218,15 @@ impl<'t> Reader<'t> {
     /// Reports the directives before the document that starts at `start`.
     fn directives(&mut self, start: &Marker) {
         let end = start.byte_offset().unwrap_or_default();
+        // Of what was skipped after a mistake nothing counts but a prefix of this document, which
+        // begins after an end marker.
+        if std::mem::take(&mut self.skipped) {
+            let skipped = self.text.get(self.end..end).unwrap_or_default();
+            self.end = match skipped.rfind("\n...").or_else(|| skipped.rfind("\r...")) {
+                Some(marker) => self.end + marker + 1,
+                None => end,
+            };
+        }
         let Some(between) = self.text.get(self.end..end) else {
             return;
         };
@@ -301,13 +316,16 @@ impl<'t> Reader<'t> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Next {
+        let plain = style == ScalarStyle::Plain;
+        // The parser writes `~` for what isn't written at all.
+        let absent = plain && span.start == span.end;
+        if absent && self.draft.open.is_empty() {
+            return Next::Event;
+        }
         self.draft.remember(span);
         if let Some(stop) = self.admit(span) {
             return stop;
         }
-        let plain = style == ScalarStyle::Plain;
-        // The parser writes `~` for what isn't written at all.
-        let absent = plain && span.start == span.end;
         if self.draft.awaits_key() {
             self.key(text, plain, absent, span);
             return Next::Event;
@@ -346,10 +364,7 @@ impl<'t> Reader<'t> {
         } else {
             Value::String(text.to_owned())
         };
-        let absent_root = absent && self.draft.open.is_empty();
-        if !absent_root {
-            self.draft.place(value, Node::leaf(span));
-        }
+        self.draft.place(value, Node::leaf(span));
         Next::Event
     }
 

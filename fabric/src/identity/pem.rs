@@ -259,6 +259,29 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever the bytes are, they are read to the end and blamed inside the file.
+        #[test]
+        fn any_bytes(
+            cut in 0..2000_usize,
+            put in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+            twice in proptest::prelude::any::<bool>(),
+        ) {
+            let mut bytes = pem().into_bytes();
+            if twice {
+                bytes.extend(pem().into_bytes());
+            }
+            let cut = cut.min(bytes.len());
+            let end = (cut + put.len()).min(bytes.len());
+            bytes.splice(cut..end, put);
+            let file = read(&bytes);
+            for finding in &file.findings {
+                let span = finding.labels[0].0;
+                assert!(span.start <= span.end && span.end as usize <= bytes.len(), "{span:?}");
+            }
+        }
+    }
+
     #[test]
     fn too_many() {
         let file = read(pem().repeat(MAX_CERTIFICATES + 5).as_bytes());

@@ -5,7 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use webpki::aws_lc_rs as algorithm;
-use webpki::{EndEntityCert, Error, KeyUsage, VerifiedPath};
+use webpki::{
+    EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeId, KeyPurposeIdIter, KeyUsage,
+    RequiredEkuNotFoundContext, VerifiedPath,
+};
 
 use super::{CertificateFacts, Key};
 use crate::plan::Certificate;
@@ -143,7 +146,7 @@ impl Authorities {
             return Err(IdentityError::Expired(facts.not_after));
         }
         let anchors_at = Some(now);
-        self.verify_path(leaf, intermediates, usage, now, anchors_at)?;
+        self.verify_path(leaf, intermediates, &[usage], now, anchors_at)?;
         Ok(facts)
     }
 
@@ -152,7 +155,7 @@ impl Authorities {
         &self,
         leaf: &CertificateFacts,
         intermediates: &[CertificateFacts],
-        usage: Usage,
+        usages: &[Usage],
     ) -> Result<(), IdentityError> {
         let der = |facts: &CertificateFacts| CertificateDer::from(facts.certificate.der().to_vec());
         let chain: Vec<_> = intermediates.iter().map(der).collect();
@@ -166,7 +169,7 @@ impl Authorities {
         let mut first = Ok(());
         for moment in moments {
             let der = leaf.certificate.der();
-            match self.verify_path(der, &chain, usage, moment, None) {
+            match self.verify_path(der, &chain, usages, moment, None) {
                 Ok(()) => return Ok(()),
                 // What isn't a matter of time says more.
                 Err(error) if first.is_ok() || first == Err(IdentityError::IssuerTime) => {
@@ -184,12 +187,12 @@ impl Authorities {
         &self,
         leaf: &[u8],
         intermediates: &[CertificateDer<'_>],
-        usage: Usage,
+        usages: &[Usage],
         time: Timestamp,
         anchors_at: Option<Timestamp>,
     ) -> Result<(), IdentityError> {
         let leaf = CertificateDer::from(leaf);
-        let leaf = EndEntityCert::try_from(&leaf).map_err(|error| Self::explain(error, usage))?;
+        let leaf = EndEntityCert::try_from(&leaf).map_err(Self::explain)?;
         let is_anchor_valid = |path: &VerifiedPath<'_>| {
             let Some(now) = anchors_at else { return Ok(()) };
             let is_valid = self.anchors.iter().any(|anchor| {
@@ -203,32 +206,31 @@ impl Authorities {
                 Err(Error::InvalidCertValidity)
             }
         };
-        let key_usage = match usage {
-            Usage::Client => KeyUsage::client_auth(),
-            Usage::Server => KeyUsage::server_auth(),
-        };
         let seconds = u64::try_from(time.as_second()).unwrap_or(0);
-        let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
         let path = leaf.verify_for_usage(
             ALGORITHMS,
             &self.trusted,
             intermediates,
-            time,
-            key_usage,
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+            Usages(usages),
             None,
             Some(&is_anchor_valid),
         );
-        path.map(|_| ())
-            .map_err(|error| Self::explain(error, usage))
+        path.map(|_| ()).map_err(Self::explain)
     }
 
-    fn explain(error: Error, usage: Usage) -> IdentityError {
+    fn explain(error: Error) -> IdentityError {
         match error {
             Error::UnknownIssuer => IdentityError::UnknownIssuer,
             Error::InvalidSignatureForPublicKey => IdentityError::Signature,
-            Error::RequiredEkuNotFoundContext(_) | Error::EmptyEkuExtension => {
+            Error::RequiredEkuNotFoundContext(missing) => {
+                let usage = match missing.required == Usage::Server.key_usage() {
+                    true => Usage::Server,
+                    false => Usage::Client,
+                };
                 IdentityError::Usage(usage.words())
             }
+            Error::EmptyEkuExtension => IdentityError::Usage("for anything: it lists no usage"),
             Error::CaUsedAsEndEntity => IdentityError::Authority,
             // The leaf's own validity is asked before.
             Error::CertExpired { .. }
@@ -263,9 +265,46 @@ impl CertificateFacts {
     }
 }
 
+// === impl Usages ===
+
+/// Wants each of several usages of a chain that lists usages at all.
+struct Usages<'a>(&'a [Usage]);
+
+impl ExtendedKeyUsageValidator for Usages<'_> {
+    fn validate(&self, listed: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        let listed = listed.collect::<Result<Vec<_>, _>>()?;
+        let is_missing = |usage: &&Usage| !listed.contains(&usage.purpose());
+        match self.0.iter().find(is_missing) {
+            Some(missing) if !listed.is_empty() => {
+                let missing = RequiredEkuNotFoundContext {
+                    required: missing.key_usage(),
+                    present: listed.iter().map(KeyPurposeId::to_decoded_oid).collect(),
+                };
+                Err(Error::RequiredEkuNotFoundContext(missing))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 // === impl Usage ===
 
 impl Usage {
+    /// The usage as certificates list it: id-kp-clientAuth and id-kp-serverAuth of RFC 5280.
+    const fn purpose(self) -> KeyPurposeId<'static> {
+        match self {
+            Self::Client => KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 2]),
+            Self::Server => KeyPurposeId::new(&[0x2b, 6, 1, 5, 5, 7, 3, 1]),
+        }
+    }
+
+    const fn key_usage(self) -> KeyUsage {
+        match self {
+            Self::Client => KeyUsage::client_auth(),
+            Self::Server => KeyUsage::server_auth(),
+        }
+    }
+
     const fn words(self) -> &'static str {
         match self {
             Self::Client => "to dial (client authentication)",

@@ -1,6 +1,7 @@
 //! An object while it is checked: its value, its places, and what was found so far.
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -23,6 +24,8 @@ pub(super) struct Draft<'a> {
     spans: &'a Spans,
     /// What the text says of the object's scalars.
     notes: &'a [Note],
+    /// The same by pointer, made when it is first asked for.
+    notes_by_pointer: OnceCell<HashMap<&'a str, &'a Note>>,
     findings: &'a mut Findings,
     /// The gravest of what was found in this object.
     worst: Effect,
@@ -47,6 +50,7 @@ impl<'a> Draft<'a> {
             base,
             spans,
             notes,
+            notes_by_pointer: OnceCell::new(),
             findings,
             worst: Effect::Note,
             refused: BTreeSet::new(),
@@ -153,9 +157,17 @@ impl<'a> Draft<'a> {
 
     /// What the text says of the scalar at a pointer: how it looks without the schema.
     pub(super) fn note(&self, pointer: &str) -> Option<&'a Note> {
-        self.notes
-            .iter()
-            .find(|note| note.pointer.strip_prefix(self.base) == Some(pointer))
+        let index = || {
+            let pointer = |note: &'a Note| note.pointer.strip_prefix(self.base);
+            self.notes
+                .iter()
+                .filter_map(|note| Some((pointer(note)?, note)))
+                .collect()
+        };
+        self.notes_by_pointer
+            .get_or_init(index)
+            .get(pointer)
+            .copied()
     }
 
     /// Reports what the text says of scalars, where the schema didn't speak and somebody reads.

@@ -184,7 +184,7 @@ fn first_key(object: &Map<String, Value>, base: &str, spans: &Spans) -> Span {
 }
 
 /// Decodes leniently: the schema has said all that is to be said of the structure.
-fn decode(kind: Kind, value: Value) -> Result<Object, serde_json::Error> {
+pub(super) fn decode(kind: Kind, value: Value) -> Result<Object, serde_json::Error> {
     Ok(match kind {
         Kind::Fabric => Object::Fabric(Deserialize::deserialize(value)?),
         Kind::Revocations => Object::Revocations(Deserialize::deserialize(value)?),

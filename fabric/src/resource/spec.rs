@@ -45,11 +45,19 @@ fn check_fabric(draft: &mut Draft<'_>) {
         "/spec/heartbeat/interval",
         "/spec/limits/idleTimeout",
     ] {
-        if let Some(text) = draft.text(pointer)
-            && let Err(error) = text.parse::<Duration>()
-        {
-            let message = format!("{} is {error}", quote(text));
-            draft.report(Code::BadDuration, pointer, message);
+        let Some(text) = draft.text(pointer) else {
+            continue;
+        };
+        match text.parse::<Duration>() {
+            Ok(duration) if duration.is_zero() && pointer != "/spec/limits/idleTimeout" => {
+                let message = format!("{} is no time at all", quote(text));
+                draft.report(Code::OutOfRange, pointer, message);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("{} is {error}", quote(text));
+                draft.report(Code::BadDuration, pointer, message);
+            }
         }
     }
 }

@@ -21,6 +21,10 @@ pub(super) fn check(draft: &mut Draft<'_>) {
 
 fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
     let pointer = error.instance_path().as_str();
+    // A number where one of a few words is wanted breaks two rules, and is one mistake.
+    if draft.is_refused(pointer) {
+        return;
+    }
     let rule = schema.rule(error);
     let value = error.instance();
     let code = |default: Code| {
@@ -46,7 +50,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             }
             return;
         }
-        Kind::Type { kind } => wrong_type(draft, pointer, &value, kind),
+        Kind::Type { kind } => wrong_type(draft, pointer, value, kind),
         Kind::Minimum { limit } => {
             let message = match rule.get("maximum") {
                 Some(maximum) if maximum.as_u64() <= Some(65_535) => {
@@ -63,11 +67,11 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             };
             at_value(draft, Code::OutOfRange, message)
         }
-        Kind::Enum { options } => one_of(draft, pointer, &value, options.as_array()),
+        Kind::Enum { options } => one_of(draft, pointer, value, options.as_array()),
         Kind::Constant { expected_value } => one_of(
             draft,
             pointer,
-            &value,
+            value,
             Some(&vec![expected_value.as_ref().clone()]),
         ),
         Kind::Pattern { .. } => {
@@ -174,7 +178,7 @@ fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) 
             }
         }
         (Some(JsonType::Array), Value::Object(_)) => {
-            finding.with_help("begin each entry with a hyphen: - ")
+            finding.with_help("begin each entry with a hyphen")
         }
         _ => finding,
     }
@@ -195,8 +199,7 @@ fn one_of(
     let span = draft.value_span(pointer);
     let Value::String(written) = value else {
         let message = format!("{what} is {}, and a string is wanted", name(value));
-        return Finding::new(Code::WrongType, span, message)
-            .with_help(format!("one of {}", options.join(", ")));
+        return Finding::new(Code::WrongType, span, message).with_help(write_one_of(&options));
     };
     let message = format!("{} is not one of the values of {what}", quote(written));
     let finding = Finding::new(Code::NotOneOf, span, message);
@@ -207,7 +210,14 @@ fn one_of(
             .find(|option| option.eq_ignore_ascii_case(written))
     }) {
         Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
-        None => finding.with_help(format!("one of {}", options.join(", "))),
+        None => finding.with_help(write_one_of(&options)),
+    }
+}
+
+fn write_one_of(options: &[&str]) -> String {
+    match options {
+        [only] => format!("write `{only}`"),
+        _ => format!("write one of {}", options.join(", ")),
     }
 }
 

@@ -29,17 +29,17 @@ fn files() {
         (
             ca.sign(&leaf(&["east"])),
             0,
-            "WEFT0308 Freeze 1: the certificate isn't a CA's",
+            "WEFT0308 Fail 1: the certificate isn't a CA's",
         ),
         (
             usage.self_signed().pem,
             0,
-            "WEFT0308 Freeze 1: the CA's key usage",
+            "WEFT0308 Fail 1: the CA's key usage",
         ),
         (
             include_str!("p-224-ca.pem").to_owned(),
             0,
-            "WEFT0309 Freeze 1: the certificate's key is",
+            "WEFT0309 Fail 1: the certificate's key is",
         ),
         (
             dated((2020, 1, 1), (2026, 5, 1)),

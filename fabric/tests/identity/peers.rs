@@ -10,6 +10,9 @@ use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use super::issuer::{Authority, authority, leaf, now, told};
 
 /// Judges a file of the peer `east`: how many leaves it gives, and what is found.
+///
+/// However bad, a leaf with the name is given: without any, the peer would be open to each certificate
+/// of the CA. A file without one is a Freeze.
 fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     let peers: BTreeSet<PeerName> = ["east", "west", "north.example"]
         .map(|name| name.parse().unwrap())
@@ -27,13 +30,8 @@ fn judged(ca: &Authority, is_dialled: bool, pem: &str) -> (usize, String) {
     assert_eq!(told(&file.findings), "", "the file itself is sound");
     let east = "east".parse().unwrap();
     let (leaves, mut findings) = identity::find_leaves(&east, &file, &peers);
-    findings.extend(identity::check_leaves(
-        &east,
-        is_dialled,
-        &leaves,
-        &file,
-        &surroundings,
-    ));
+    let checked = identity::check_leaves(&east, is_dialled, &leaves, &file, &surroundings);
+    findings.extend(checked);
     (leaves.len(), told(&findings))
 }
 
@@ -130,12 +128,12 @@ fn names() {
         true,
         &ca.sign(&leaf(&["east", "North.Example", "west"])),
     );
-    assert_eq!(leaves, 0);
+    assert_eq!(leaves, 1);
     assert_eq!(
         found,
-        "WEFT0307 Freeze 1: the certificate also carries the name of the peer \"north.example\" \
+        "WEFT0307 Fail 1: the certificate also carries the name of the peer \"north.example\" \
          | east could take north.example's place; issue a certificate without that name\n\
-         WEFT0307 Freeze 1: the certificate also carries the name of the peer \"west\" \
+         WEFT0307 Fail 1: the certificate also carries the name of the peer \"west\" \
          | east could take west's place; issue a certificate without that name"
     );
     let (leaves, found) = judged(&ca, true, &ca.pem);
@@ -172,10 +170,9 @@ fn usage() {
     let with = |usages: &[ExtendedKeyUsagePurpose]| {
         ca.sign(&leaf(&["east"]).with(|wish| wish.usages = usages.to_vec()))
     };
-    let client =
-        "WEFT0308 Freeze 1: the certificate may not be used to dial (client authentication)";
+    let client = "WEFT0308 Fail 1: the certificate may not be used to dial (client authentication)";
     let server =
-        "WEFT0308 Freeze 1: the certificate may not be used to be dialled (server authentication)";
+        "WEFT0308 Fail 1: the certificate may not be used to be dialled (server authentication)";
     let both = format!("{client}\n{server}");
     use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, ServerAuth};
     for (usages, is_dialled, expected) in [
@@ -190,7 +187,7 @@ fn usage() {
     ] {
         let (leaves, found) = judged(&ca, is_dialled, &with(usages));
         assert_eq!(found, expected, "{usages:?} {is_dialled}");
-        assert_eq!(leaves, usize::from(expected.is_empty()));
+        assert_eq!(leaves, 1);
     }
     let no_signature =
         leaf(&["east"]).with(|wish| wish.key_usages = vec![KeyUsagePurpose::KeyEncipherment]);
@@ -219,7 +216,7 @@ fn chains() {
     let between = ca.below(&authority("between"));
     let past = ca.below(&authority("past").with(|wish| wish.to = (2025, 1, 1)));
     let no_authority = ca.sign(&leaf(&["x"]).with(|wish| wish.common_name = "x"));
-    let unknown = "WEFT0303 Freeze 1: no CA of the fabric signed the certificate";
+    let unknown = "WEFT0303 Fail 1: no CA of the fabric signed the certificate";
     for (pem, expected) in [
         (foreign.sign(&east), unknown),
         // Whoever brings their own CA along doesn't make it trusted.
@@ -227,11 +224,11 @@ fn chains() {
         (between.sign(&east), unknown),
         (
             twin.sign(&east),
-            "WEFT0303 Freeze 1: the certificate names a CA of the fabric as its issuer",
+            "WEFT0303 Fail 1: the certificate names a CA of the fabric as its issuer",
         ),
         (
             format!("{}{}", past.sign(&east), past.pem),
-            "WEFT0303 Freeze 1: the certificate and the intermediates that signed it are never valid together",
+            "WEFT0303 Fail 1: the certificate and the intermediates that signed it are never valid together",
         ),
         (
             format!("{}{no_authority}", foreign.sign(&east)),
@@ -240,7 +237,7 @@ fn chains() {
     ] {
         let (leaves, found) = judged(&ca, true, &pem);
         assert!(found.starts_with(expected), "{found}");
-        assert_eq!(leaves, 0);
+        assert_eq!(leaves, 1);
     }
 }
 
@@ -266,7 +263,7 @@ fn time() {
     assert_eq!(judged(&ca, true, &ca.sign(&soon)), (1, warned.to_owned()));
     // A wrong chain shows also behind a wrong time.
     let (leaves, found) = judged(&ca, true, &foreign.sign(&past));
-    assert_eq!(leaves, 0);
+    assert_eq!(leaves, 1);
     assert!(
         found.contains("WEFT0303") && found.contains("WEFT0304"),
         "{found}"
@@ -282,7 +279,7 @@ fn time() {
 fn weak_keys() {
     let ca = authority("ca").self_signed();
     let (leaves, found) = judged(&ca, true, include_str!("rsa-1024.pem"));
-    assert_eq!(leaves, 0);
-    let expected = "WEFT0309 Freeze 1: the certificate's key is RSA-1024 | use a key of P-256";
+    assert_eq!(leaves, 1);
+    let expected = "WEFT0309 Fail 1: the certificate's key is RSA-1024 | use a key of P-256";
     assert!(found.starts_with(expected), "{found}");
 }

@@ -346,7 +346,7 @@ fn export_attributes() -> impl Strategy<Value = ExportAttributes> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A policy that is said to match nothing matches nothing, whatever is drawn.
     #[test]

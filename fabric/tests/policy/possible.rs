@@ -143,7 +143,7 @@ fn clients() -> Vec<Option<Client>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn could_allow_tries_every_client(specs in named_specs(), mut world in world()) {

@@ -20,7 +20,7 @@ use crate::limits::{self, Slot};
 use crate::live::{Subject, decide_import};
 use crate::metrics::{ResultLabel, Side};
 use crate::state::State;
-use crate::tunnel::connection::{MAX_EARLY, OpenError};
+use crate::tunnel::connection::{Closed, MAX_EARLY, OpenError};
 use crate::tunnel::frame::Open;
 use crate::tunnel::{Broken, Reason, Tunnel};
 use crate::world::World;
@@ -216,7 +216,7 @@ async fn find<'a>(
             fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
             continue;
         };
-        match open_tunnel(state, remote, &open(source), early).await {
+        match open_tunnel(state, world, remote, &open(source), early).await {
             Ok(tunnel) => {
                 return Ok(Found {
                     source,
@@ -239,6 +239,7 @@ async fn find<'a>(
 /// Opens a tunnel to a peer; on failure also whether the early data may be given to another.
 async fn open_tunnel(
     state: &Arc<State>,
+    world: &World,
     remote: &Remote,
     open: &Open,
     early: &[u8],
@@ -251,8 +252,13 @@ async fn open_tunnel(
     for _ in 0..TRIES {
         let connection = dial::connection(state, remote).await.map_err(|error| {
             count("unreachable");
-            (Outcome::PeerUnreachable, error.text, true)
+            (Outcome::PeerUnreachable, error.to_string(), true)
         })?;
+        if let Err(refused) = world.accepts(&connection) {
+            connection.close(Closed::Unaccepted(refused.as_str()));
+            text = refused.to_string();
+            continue;
+        }
         let tunnel = match connection.open(open.clone(), early) {
             Ok(tunnel) => tunnel,
             Err(OpenError::Unusable) => continue,

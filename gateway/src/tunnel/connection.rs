@@ -70,6 +70,8 @@ pub struct Connection {
     beats: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
     next_beat: AtomicU64,
     revision: Mutex<String>,
+    /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
+    accepted_by: AtomicU64,
     closed: CancellationToken,
     why: Mutex<Option<Closed>>,
 }
@@ -193,6 +195,7 @@ impl Connection {
             beats: Mutex::default(),
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
+            accepted_by: AtomicU64::new(0),
             closed: CancellationToken::new(),
             why: Mutex::new(None),
         };
@@ -211,6 +214,12 @@ impl Connection {
         self.revision.lock().clone()
     }
 
+    /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
+    #[must_use]
+    pub const fn accepted_by(&self) -> &AtomicU64 {
+        &self.accepted_by
+    }
+
     /// How many tunnels are open.
     #[must_use]
     pub fn load(&self) -> usize {
@@ -223,10 +232,14 @@ impl Connection {
         let tunnels = self.tunnels.lock();
         let ours = tunnels.open.len().saturating_sub(tunnels.theirs as usize);
         !self.closed.is_cancelled()
-            && !self.retired.load(Ordering::Acquire)
-            && !self.left.load(Ordering::Acquire)
+            && !self.is_going()
             && tunnels.next.is_some()
             && ours < self.theirs.tunnels as usize
+    }
+
+    /// Whether one of the sides opens no more tunnels.
+    fn is_going(&self) -> bool {
+        self.retired.load(Ordering::Acquire) || self.left.load(Ordering::Acquire)
     }
 
     /// Whether the connection has ended.
@@ -252,7 +265,7 @@ impl Connection {
             let mut tunnels = self.tunnels.lock();
             let id = tunnels
                 .next
-                .filter(|_| !self.retired.load(Ordering::Acquire))
+                .filter(|_| !self.is_going())
                 .ok_or(OpenError::Unusable)?;
             let shared = Arc::new(Shared::new(id, WINDOW, self.theirs.window));
             let mut bytes = BytesMut::from(
@@ -314,6 +327,9 @@ impl Connection {
     /// Ends the connection when what is queued is written.
     pub fn finish(&self) {
         self.why.lock().get_or_insert(Closed::Done);
+        // Under the lock of those who open: nothing is queued behind the end.
+        let _tunnels = self.tunnels.lock();
+        self.retired.store(true, Ordering::Release);
         self.outbox.finish();
     }
 
@@ -340,7 +356,7 @@ impl Connection {
         self.outbox.close();
         let tunnels: Vec<_> = self.tunnels.lock().open.values().cloned().collect();
         for tunnel in tunnels {
-            tunnel.end(Broken::Lost);
+            tunnel.lost();
         }
         self.beats.lock().clear();
         if cut {

@@ -296,6 +296,19 @@ impl Shared {
         state.credit = state.credit.saturating_sub(length);
     }
 
+    /// The connection is gone: what hasn't come to its end won't any more.
+    ///
+    /// A tunnel whose both ends are on this side already still has its last bytes to pass on.
+    pub(super) fn lost(&self) {
+        let complete = {
+            let state = self.state.lock();
+            state.sent_end && state.received_end
+        };
+        if !complete {
+            self.end(Broken::Lost);
+        }
+    }
+
     /// Ends both directions; false when they had ended already.
     pub(super) fn end(&self, broken: Broken) -> bool {
         {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fabric::origin::Revision;
 use fabric::snapshot::Snapshot;
-use gateway::{Config, Gateway, IdentityFiles, Running, Timeouts};
+use gateway::{Config, Gateway, IdentityFiles, Running, StatusProvider, Timeouts};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -41,14 +42,20 @@ impl Peer {
         let config = Config {
             listen: loopback(port),
             admin: loopback(0),
+            // A busy machine shall not look like a dead peer.
             timeouts: Timeouts {
-                connect: Duration::from_secs(20),
-                open: Duration::from_secs(30),
-                ..Timeouts::default()
+                handshake: Duration::from_secs(30),
+                dial: Duration::from_secs(30),
+                open: Duration::from_secs(40),
+                connect: Duration::from_secs(30),
+                heartbeat: Duration::from_secs(30),
             },
             ..Config::new(identities)
         };
-        let running = Gateway::start(config, receiver, None).await.unwrap();
+        let status: StatusProvider = Arc::new(|| json!({ "by": "the test" }));
+        let running = Gateway::start(config, receiver, Some(status))
+            .await
+            .unwrap();
         Self { running, snapshots }
     }
 

@@ -100,7 +100,9 @@ async fn a_client_that_is_another_by_now_is_judged_anew() {
     let two = Two::open().await;
     let mut ledger = echoing(two.pair.import).await;
     let till = [("client.clusterlink.net/labels.app", "till")];
-    let plan = two.west("second").policy("tills", Action::Allow, &till, &[]);
+    let plan = two
+        .west("second")
+        .policy("tills", Action::Allow, &till, &[]);
     two.pair.west.apply(&plan).await;
     assert!(echoes(&mut ledger).await);
     let plan = plan
@@ -194,7 +196,10 @@ async fn a_port_that_somebody_has_is_taken_once_it_is_free() {
     two.pair.west.apply(&plan).await;
     let (status, body) = two.pair.west.admin("/readyz").await;
     assert_eq!(status, 503);
-    assert!(body.contains("import shop/third can't listen at 127.0.0.1:"), "{body}");
+    assert!(
+        body.contains("import shop/third can't listen at 127.0.0.1:"),
+        "{body}"
+    );
     // The others go on.
     assert_eq!(talk(two.pair.import, "hello").await.unwrap(), "hello");
     drop(thief);

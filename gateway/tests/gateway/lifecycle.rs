@@ -33,7 +33,10 @@ async fn the_admin_port_tells_what_is_in_force() {
     let pair = Pair::started(Service::echo().await).await;
     assert_eq!(pair.west.admin("/healthz").await.0, 200);
     let (status, body) = pair.west.admin("/readyz").await;
-    assert_eq!((status, body.as_str()), (503, "there is no snapshot in force\n"));
+    assert_eq!(
+        (status, body.as_str()),
+        (503, "there is no snapshot in force\n")
+    );
     pair.east.apply(&pair.east_plan().allow_all()).await;
     pair.west.apply(&pair.west_plan().allow_all()).await;
     assert_eq!(pair.west.admin("/readyz").await.0, 200);
@@ -43,6 +46,7 @@ async fn the_admin_port_tells_what_is_in_force() {
     let (status, body) = pair.west.admin("/snapshot").await;
     assert_eq!(status, 200);
     let snapshot: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(snapshot["status"]["by"], "the test");
     assert_eq!(snapshot["fabric"], "acme");
     assert_eq!(snapshot["revision"], "first");
     assert_eq!(snapshot["peers"][0]["name"], "east");

@@ -128,7 +128,10 @@ async fn a_source_that_is_denied_or_missing_makes_room_for_the_next() {
     let plan_east = at_east().revision("gone").export("ledger", nobody);
     three.east.apply(&plan_east.allow_all()).await;
     assert_eq!(three.ask().await, "north");
-    three.east.decides("export", "export_unreachable", 1.0).await;
+    three
+        .east
+        .decides("export", "export_unreachable", 1.0)
+        .await;
     // Its peer isn't part of the fabric.
     let without = Planner::new("west", three.authority.certificate())
         .revision("third")
@@ -171,7 +174,10 @@ async fn each_failure_has_its_own_reason() {
     let missing = plan("d", &[("east", "nothing")]);
     three.west.apply(&missing.allow_all()).await;
     assert!(talk(port, "x").await.is_err());
-    three.west.decides("import", "peer_missing_export", 1.0).await;
+    three
+        .west
+        .decides("import", "peer_missing_export", 1.0)
+        .await;
     let denied = plan("e", &[("east", "ledger")]);
     three.west.apply(&denied).await;
     assert!(talk(port, "x").await.is_err());
@@ -230,7 +236,10 @@ async fn a_peer_that_only_dials_out_can_serve() {
     three.west.sees("east", true).await;
     assert_eq!(three.ask().await, "east");
     assert_eq!(
-        three.west.metric("weft_gateway_connections{role=\"dial\"}").await,
+        three
+            .west
+            .metric("weft_gateway_connections{role=\"dial\"}")
+            .await,
         None
     );
 }

@@ -198,9 +198,13 @@ async fn a_ca_is_replaced_without_a_lost_connection_and_then_no_longer_trusted()
     pair.west.apply(&both(pair.west_plan())).await;
     assert!(echoes(&mut socket).await);
     // The old one goes while certificates of it are still in use.
-    let only = pair.east_plan().revision("only").allow_all().state(|state| {
-        state.authorities = vec![new.certificate()];
-    });
+    let only = pair
+        .east_plan()
+        .revision("only")
+        .allow_all()
+        .state(|state| {
+            state.authorities = vec![new.certificate()];
+        });
     pair.east.apply(&only).await;
     breaks(&mut socket).await;
     let series = "weft_gateway_connections_ended_total{reason=\"unknown_authority\"}";
@@ -220,9 +224,9 @@ async fn a_new_certificate_is_shown_once_it_is_committed() {
     let old = pair.east_leaf.clone();
     let committed = |plan: Planner, revision: &str, leaves: &[&Leaf]| {
         let plan = plan.revision(revision).allow_all();
-        leaves.iter().fold(plan, |plan, leaf| {
-            plan.committed("east", &leaf.certificate)
-        })
+        leaves
+            .iter()
+            .fold(plan, |plan, leaf| plan.committed("east", &leaf.certificate))
     };
     let apply = async |revision: &str, leaves: &[&Leaf]| {
         let plan = committed(pair.west_plan(), revision, leaves);

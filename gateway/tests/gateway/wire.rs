@@ -99,7 +99,9 @@ async fn connect(pair: &Pair, leaf: Option<&Leaf>, alpn: &[u8]) -> std::io::Resu
 impl Raw {
     /// A connection with the hello behind it.
     async fn greeted(pair: &Pair) -> Self {
-        let mut raw = connect(pair, Some(&pair.west_leaf), b"weft/1").await.unwrap();
+        let mut raw = connect(pair, Some(&pair.west_leaf), b"weft/1")
+            .await
+            .unwrap();
         let hello = Hello {
             minor: 7,
             capabilities: u64::MAX,
@@ -178,7 +180,9 @@ async fn early_data_follows_open_in_one_write() {
     assert_eq!(raw.receive().await, Some(data(1, b"at once")));
     raw.send(&open(3, "shop/nothing")).await;
     let refused = raw.receive().await;
-    assert!(matches!(refused, Some(Frame::Refuse(3, reason, _)) if reason.as_str() == "missing_export"));
+    assert!(
+        matches!(refused, Some(Frame::Refuse(3, reason, _)) if reason.as_str() == "missing_export")
+    );
     // Late frames of a tunnel that is over are no offence.
     raw.send(&data(3, b"late")).await;
     raw.send(&Frame::Window(3, 10)).await;
@@ -188,7 +192,9 @@ async fn early_data_follows_open_in_one_write() {
     };
     raw.send(&Frame::Ping(beat)).await;
     let pong = raw.receive().await;
-    assert!(matches!(pong, Some(Frame::Pong(beat)) if beat.token == 99 && beat.revision == "first"));
+    assert!(
+        matches!(pong, Some(Frame::Pong(beat)) if beat.token == 99 && beat.revision == "first")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -230,13 +236,25 @@ async fn who_breaks_the_rules_is_hung_up_on_and_nobody_else() {
     let cases = [
         ("an unknown type", vec![0x33, 0, 0, 0, 0, 0, 0, 0]),
         ("data of a tunnel that never was", encoded(&data(5, b"x"))),
-        ("an even id of who dialled", encoded(&open(2, "shop/ledger"))),
-        ("the same id twice", opened(encoded(&open(1, "shop/ledger")))),
+        (
+            "an even id of who dialled",
+            encoded(&open(2, "shop/ledger")),
+        ),
+        (
+            "the same id twice",
+            opened(encoded(&open(1, "shop/ledger"))),
+        ),
         ("an answer to nothing", opened(encoded(&Frame::Accept(1)))),
         ("a second hello", encoded(&hello)),
         ("empty data", opened(vec![5, 0, 0, 0, 0, 0, 0, 1])),
-        ("data behind the end", opened([5, 1, 0, 0, 0, 0, 0, 1].repeat(2))),
-        ("a frame that is too long", vec![2, 0, 0xff, 0xff, 0, 0, 0, 1]),
+        (
+            "data behind the end",
+            opened([5, 1, 0, 0, 0, 0, 0, 1].repeat(2)),
+        ),
+        (
+            "a frame that is too long",
+            vec![2, 0, 0xff, 0xff, 0, 0, 0, 1],
+        ),
     ];
     for (at, (what, bytes)) in cases.into_iter().enumerate() {
         let mut raw = Raw::greeted(&pair).await;

@@ -24,6 +24,9 @@ pub enum Error {
         /// Why.
         source: git2::Error,
     },
+    /// Another process has the bare store.
+    #[error("the Git store {} is in use by another process", .0.display())]
+    InUse(PathBuf),
     /// A fetch failed.
     #[error("can't fetch {reference} of {address}")]
     Fetch {
@@ -253,7 +256,9 @@ impl Error {
         match self {
             Self::Fetch { source, .. } => source.reason(),
             Self::Resolve { .. } => "ReferenceNotFound",
-            Self::Open { .. } | Self::Init { .. } | Self::Write { .. } => "StorageOperationFailed",
+            Self::Open { .. } | Self::Init { .. } | Self::InUse(_) | Self::Write { .. } => {
+                "StorageOperationFailed"
+            }
             Self::Read { .. } | Self::File { .. } => "ReadFailed",
             Self::Malformed { .. } => "TreeMalformed",
             Self::TooManyEntries { .. } => "RepositoryTooLarge",

@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fabric::tree::{Limits, Tree};
@@ -7,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::address::Place;
 use super::ancestry::{Ancestry, is_ancestor};
 use super::error::FetchError;
+use super::housekeeping::{self, Busy};
 use super::operation::Operation;
 use super::{
     BlobCache, Commit, CommitId, Error, FetchLimits, Fetched, Remote, fetch, local, transport, tree,
@@ -18,6 +20,8 @@ use super::{
 pub struct Repository {
     path: PathBuf,
     inner: Mutex<git2::Repository>,
+    /// Held while a bare store is open.
+    _lock: Option<File>,
 }
 
 /// How deep the history is fetched when ancestry is asked for, step by step. A rewind beyond the
@@ -46,7 +50,13 @@ impl Repository {
                 return Err(Error::Open { path, source });
             }
         };
-        Ok(Self::new(path, repository))
+        let lock = housekeeping::lock(path)
+            .and_then(|lock| housekeeping::clean(path).map(|()| lock))
+            .map_err(|busy| match busy {
+                Busy::InUse => Error::InUse(path.to_owned()),
+                Busy::File(path, source) => Error::File { path, source },
+            })?;
+        Ok(Self::new(path, repository, Some(lock)))
     }
 
     /// Opens the repository that a path belongs to, bare or not; it is only read.
@@ -56,13 +66,14 @@ impl Repository {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Self::new(path, repository))
+        Ok(Self::new(path, repository, None))
     }
 
-    fn new(path: &Path, repository: git2::Repository) -> Self {
+    fn new(path: &Path, repository: git2::Repository, lock: Option<File>) -> Self {
         Self {
             path: path.to_owned(),
             inner: Mutex::new(repository),
+            _lock: lock,
         }
     }
 
@@ -154,15 +165,22 @@ impl Repository {
     }
 
     /// Keeps these commits in the store, and none that was kept before and isn't among them.
+    ///
+    /// Of the others the store lets go at some time, when it has become many packs.
     pub fn keep(&self, commits: &[CommitId]) -> Result<(), Error> {
-        let repository = self.inner.lock();
+        let mut repository = self.inner.lock();
         let failed = |source| Error::Write {
             what: "the references of kept commits".to_owned(),
             path: self.path.clone(),
             source,
         };
         let name = |commit: &CommitId| format!("{KEPT}{commit}");
+        let database = repository.odb().map_err(failed)?;
         for commit in commits {
+            // A store that had to be made anew lacks the old ones.
+            if !database.exists(commit.0) {
+                continue;
+            }
             repository
                 .reference(&name(commit), commit.0, true, "keep")
                 .map_err(failed)?;
@@ -179,6 +197,17 @@ impl Repository {
             {
                 reference.delete().map_err(failed)?;
             }
+        }
+        drop(database);
+        let reopened = housekeeping::compact(&repository).and_then(|is_new| match is_new {
+            true => git2::Repository::open_bare(&self.path).map(Some),
+            false => Ok(None),
+        });
+        match reopened {
+            Ok(Some(reopened)) => *repository = reopened,
+            Ok(None) => {}
+            // It only takes more room for now.
+            Err(error) => tracing::warn!(%error, "the Git store can't be packed anew"),
         }
         Ok(())
     }

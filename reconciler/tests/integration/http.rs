@@ -103,8 +103,10 @@ fn history_beyond_the_bound_counts_as_unknown() {
     let (origin, store) = (Origin::new(), Store::new());
     let server = Server::start(origin.root());
     let root = origin.commit(&[FABRIC]);
-    for i in 0..1_100 {
-        origin.commit(&[("policies/a.yaml", &format!("a: {i}\n"))]);
+    let mut commit = origin.repository.find_commit(oid(root)).unwrap();
+    for _ in 0..1_100 {
+        let next = origin.commit_tree(commit.tree_id(), Some(&commit));
+        commit = origin.repository.find_commit(oid(next)).unwrap();
     }
     let tip = store.fetch(&server.remote()).unwrap().commit;
     assert_eq!(store.is_ancestor(&server.remote(), root, tip), None);

@@ -1,11 +1,13 @@
 //! Fetching from a repository on this machine.
 
+use std::fs;
 use std::time::Duration;
 
-use reconciler::git::{FetchLimits, Remote};
+use reconciler::git::{Error, FetchLimits, Remote, Repository};
 use tokio_util::sync::CancellationToken;
 
 use crate::origin::{Origin, Store, limits, oid, reason, report};
+use crate::server::Server;
 
 const FABRIC: (&str, &str) = ("fabric.yaml", "kind: Fabric\n");
 
@@ -207,4 +209,64 @@ fn commits_are_kept_as_long_as_they_are_named() {
     assert_eq!(kept().len(), 2);
     store.repository.keep(&commits[2..]).unwrap();
     assert_eq!(kept(), [oid(commits[2])]);
+}
+
+#[test]
+fn a_store_that_a_killed_process_left_is_cleaned_and_two_never_share_it() {
+    let (origin, directory) = (Origin::new(), tempfile::tempdir().unwrap());
+    let path = directory.path().join("git");
+    let open = || Repository::open_or_init(&path);
+    let fetch =
+        |store: &Repository| store.fetch(&origin.remote(), limits(), &CancellationToken::new());
+    origin.commit(&[FABRIC]);
+    let store = open().unwrap();
+    fetch(&store).unwrap();
+    assert!(matches!(open(), Err(Error::InUse(_))));
+    drop(store);
+    for residue in [
+        "refs/weft/head.lock",
+        "config.lock",
+        "objects/pack/pack_git2_x1",
+        "shallow.new",
+    ] {
+        fs::write(path.join(residue), "").unwrap();
+    }
+    let commit = origin.commit(&[("policies/a.yaml", "a: 1\n")]);
+    let store = open().unwrap();
+    assert_eq!(fetch(&store).unwrap().commit, commit);
+    assert!(!path.join("objects/pack/pack_git2_x1").exists());
+}
+
+#[test]
+fn a_store_of_many_commits_stays_small_and_keeps_what_is_named() {
+    let (origin, store) = (Origin::new(), Store::new());
+    let server = Server::start(origin.root());
+    let (local, http) = (origin.remote(), server.remote());
+    let frozen = origin.commit(&[FABRIC, ("policies/old.yaml", "a: old\n")]);
+    store.fetch(&http).unwrap();
+    let mut tip = frozen;
+    for i in 0..60 {
+        tip = origin.commit(&[("policies/a.yaml", &format!("a: {i}\n"))]);
+        store.fetch(&local).unwrap();
+        store.repository.keep(&[frozen, tip]).unwrap();
+    }
+    let packs = || {
+        let directory = store.raw().path().join("objects/pack");
+        fs::read_dir(directory).unwrap().count() / 2
+    };
+    assert!(packs() < 20, "{}", packs());
+    assert_eq!(store.files(frozen), ["fabric.yaml", "policies/old.yaml"]);
+    assert_eq!(store.files(tip).len(), 3);
+    // What is left is a sound shallow repository, for Git and for a server.
+    let checked = std::process::Command::new("git")
+        .arg("-C")
+        .arg(store.raw().path())
+        .args(["fsck", "--full", "--strict"])
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    let next = origin.commit(&[("policies/b.yaml", "b: 1\n")]);
+    assert_eq!(store.fetch(&http).unwrap().commit, next);
+    assert_eq!(store.files(next).len(), 4);
+    assert_eq!(store.is_ancestor(&http, frozen, next), Some(true));
 }

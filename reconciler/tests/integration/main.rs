@@ -9,6 +9,7 @@
 mod http;
 mod local;
 mod origin;
+mod reconcile;
 mod server;
 mod ssh;
 mod store;

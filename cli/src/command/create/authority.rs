@@ -51,10 +51,7 @@ impl CreateFabric {
             .repository
             .as_ref()
             .map(|top| top.path().join("ca").join(format!("{}.pem", place.fabric)));
-        folder::check(&folder)?;
-        if let Some(public) = &public {
-            folder::check_file(public)?;
-        }
+        super::check(&folder, public.as_deref())?;
 
         let now = Timestamp::now();
         let pair = KeyPairPem::authority(&place.fabric, now, self.validity.end(now))?;

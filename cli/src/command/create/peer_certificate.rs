@@ -63,10 +63,7 @@ impl CreatePeerCert {
             .as_ref()
             .map(|top| top.path().join("peers").join(self.name.as_str()));
         let public = directory.as_ref().map(|d| d.join(folder::CERTIFICATE));
-        folder::check(&folder)?;
-        if let Some(public) = &public {
-            folder::check_file(public)?;
-        }
+        super::check(&folder, public.as_deref())?;
 
         let now = Timestamp::now();
         let authority = read_authority(&place, now)?;

@@ -1,0 +1,189 @@
+//! `tests/corpus`: each file begins with the findings that it must have, no more and no less,
+//! one in a line: `# CODE line:column`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use fabric::diagnostic::{Code, Effect, Finding};
+use fabric::document::Limits;
+use fabric::resource::{self, File};
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the library reads no disk, but its tests do"
+)]
+fn files(directory: &str) -> Vec<(String, String)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(directory);
+    let mut files: Vec<_> = directory
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(text: &str) -> File {
+    resource::read(text.as_bytes(), &Limits::default())
+}
+
+/// The findings that a file says it has.
+fn expected(text: &str) -> Vec<String> {
+    text.lines()
+        .map_while(|line| line.strip_prefix("# WEFT"))
+        .map(|line| format!("WEFT{line}"))
+        .collect()
+}
+
+/// The findings that it has, in the same form.
+fn found(file: &File) -> Vec<String> {
+    let mut found: Vec<_> = file.findings.iter().map(place_and_code).collect();
+    found.sort();
+    found
+        .into_iter()
+        .map(|(line, column, code)| format!("{code} {line}:{column}"))
+        .collect()
+}
+
+fn place_and_code(finding: &Finding) -> (u32, u32, Code) {
+    let (span, _) = finding.labels[0];
+    (span.line, span.column, finding.code)
+}
+
+#[test]
+fn good_files_are_understood() {
+    let files = files("good");
+    assert!(files.len() >= 16, "{}", files.len());
+    for (name, text) in files {
+        let file = read(&text);
+        assert_eq!(found(&file), expected(&text), "{name}: {file:#?}");
+        let frozen = |finding: &Finding| finding.effect == Effect::Freeze;
+        assert!(!file.findings.iter().any(frozen), "{name}");
+        let documents = text.matches("\nkind: ").count();
+        let lists = text.contains("List\n") || text.ends_with("List\nmetadata:\n");
+        assert!(lists || file.resources.len() == documents, "{name}");
+    }
+}
+
+#[test]
+fn bad_files_are_refused_at_the_right_place() {
+    let files = files("bad");
+    assert!(files.len() >= 60, "{}", files.len());
+    let mut wrong = String::new();
+    for (name, text) in files {
+        let file = read(&text);
+        let (found, expected) = (found(&file), expected(&text));
+        if found != expected || expected.is_empty() {
+            writeln!(wrong, "{name}: found {found:?}, expected {expected:?}").unwrap();
+            writeln!(wrong, "{:#?}", file.findings).unwrap();
+        }
+        let frozen = |finding: &Finding| finding.effect == Effect::Freeze;
+        assert!(file.findings.iter().any(frozen), "{name}");
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn findings_say_what_is_wrong_and_how_to_mend_it() {
+    let mut words = String::new();
+    for (name, text) in files("bad").into_iter().chain(files("good")) {
+        let file = read(&text);
+        if file.findings.is_empty() {
+            continue;
+        }
+        writeln!(words, "{name}").unwrap();
+        for finding in &file.findings {
+            let (line, column, code) = place_and_code(finding);
+            writeln!(words, "  {line}:{column} {code}: {}", finding.message).unwrap();
+            for (span, _) in finding.labels.iter().skip(1) {
+                writeln!(words, "    and {}:{}", span.line, span.column).unwrap();
+            }
+            if let Some(help) = &finding.help {
+                writeln!(words, "    help: {help}").unwrap();
+            }
+        }
+    }
+    insta::assert_snapshot!(words);
+}
+
+#[test]
+fn a_broken_object_takes_no_other_with_it() {
+    let (_, text) = files("bad")
+        .into_iter()
+        .find(|(name, _)| name == "second-document")
+        .unwrap();
+    let file = read(&text);
+    let keys: Vec<_> = file.resources.iter().map(|r| r.key.to_string()).collect();
+    assert_eq!(keys, ["Export b/a"]);
+}
+
+#[test]
+fn objects_of_a_list_know_their_place() {
+    let (_, text) = files("good")
+        .into_iter()
+        .find(|(name, _)| name == "from-a-cluster")
+        .unwrap();
+    let file = read(&text);
+    let places: Vec<_> = file
+        .resources
+        .iter()
+        .map(|resource| {
+            let port = resource.value_span("/spec/port");
+            let shown = &text[port.start as usize..port.end as usize];
+            (resource.key.to_string(), resource.line(), shown)
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("Export shop/till".to_owned(), 5, "8080"),
+            ("Export yes/ledger".to_owned(), 21, "8081")
+        ]
+    );
+}
+
+#[test]
+fn clusterlinks_peer_is_read_as_its_guide_prints_it() {
+    let (_, text) = files("good")
+        .into_iter()
+        .find(|(name, _)| name == "clusterlink-peer")
+        .unwrap();
+    let file = read(&text);
+    assert_eq!(file.findings, []);
+    let expected = serde_json::json!({
+        "apiVersion": "clusterlink.net/v1alpha1",
+        "kind": "Peer",
+        "metadata": { "name": "cluster17.us-east", "namespace": "clusterlink-system" },
+        "spec": {
+            "gateways": [
+                { "host": "192.168.0.12", "port": 443 },
+                { "host": "192.168.0.17", "port": 443 },
+            ],
+        },
+    });
+    let object = serde_json::to_value(&file.resources[0].object).unwrap();
+    assert_eq!(object, expected);
+}
+
+#[test]
+fn a_large_file_of_mistakes_is_a_small_answer() {
+    let head = "apiVersion: clusterlink.net/v1alpha1\nkind: Import\n\
+                metadata: {name: a, namespace: b}\nspec:\n  port: 80\n  sources:\n";
+    for line in ["  - 1\n", "  - 0755\n", "  - {peer: A}\n", "  - {}\n"] {
+        let text = format!("{head}{}", line.repeat((1 << 18) / line.len()));
+        let file = read(&text);
+        assert!(file.resources.is_empty());
+        assert!(file.findings.len() <= 4 * 257, "{}", file.findings.len());
+        let last = file
+            .findings
+            .iter()
+            .any(|f| f.message.contains("more of this kind"));
+        assert!(last, "{line}");
+    }
+}

@@ -1,0 +1,166 @@
+//! What a pair of gateways costs: CPU seconds per GiB and per 10,000 connections.
+//!
+//! `cargo bench -p gateway --bench throughput`. Everything is one process on loopback, but each
+//! gateway has threads of its own, and only theirs are counted. Rank by CPU: rates depend on what
+//! else the machine does.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench prints, and fails by panicking"
+)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use common::authority::Authority;
+use common::peer::{Peer, free_port, loopback};
+use common::plan::Planner;
+use common::service::Service;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+const GATEWAYS: [&str; 2] = ["west", "east"];
+const GIB: f64 = (1_u64 << 30) as f64;
+
+fn main() {
+    // `cargo test --all-targets` runs this, too, and shall not wait for it.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    let runtime = |name: &str| {
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let [west_runtime, east_runtime] = GATEWAYS.map(runtime);
+    let load = runtime("load");
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("acme");
+    let start = |runtime: &Runtime, name: &str| {
+        let leaf = authority.leaf(folder.path(), &[name]);
+        runtime.block_on(Peer::start(vec![leaf.files]))
+    };
+    let west = start(&west_runtime, "west");
+    let east = start(&east_runtime, "east");
+    let sink = load.block_on(Service::start(|mut socket| async move {
+        let mut buffer = vec![0; 256 * 1024];
+        while socket
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|length| length > 0)
+        {}
+        let _ = socket.write_all(b"done").await;
+    }));
+    let echo = load.block_on(Service::echo());
+    let [sink_import, echo_import] = [free_port(), free_port()].map(loopback);
+    let plan = Planner::new("east", authority.certificate())
+        .peer("west", &[west.address()])
+        .export("sink", sink.address)
+        .export("echo", echo.address);
+    load.block_on(east.apply(&plan.allow_all()));
+    let plan = Planner::new("west", authority.certificate())
+        .peer("east", &[east.address()])
+        .import("sink", sink_import.port(), &[("east", "sink")])
+        .import("echo", echo_import.port(), &[("east", "echo")]);
+    load.block_on(west.apply(&plan.allow_all()));
+
+    for round in 0..3 {
+        for streams in [1, 8] {
+            let per_stream = 2 * (1 << 30) / streams;
+            measure(
+                &format!("round {round}: bulk, {streams} streams"),
+                "GiB",
+                2.0,
+                || load.block_on(upload(sink_import, streams, per_stream)),
+            );
+        }
+        for (at_once, each) in [(1, 2000), (64, 300)] {
+            let count = f64::from(at_once * each) / 10_000.0;
+            measure(
+                &format!("round {round}: short connections, {at_once} at once"),
+                "10k connections",
+                count,
+                || load.block_on(connections(echo_import, at_once, each)),
+            );
+        }
+    }
+    println!("{:.1} MiB resident", resident() / GIB * 1024.0);
+}
+
+fn measure(what: &str, unit: &str, amount: f64, work: impl FnOnce()) {
+    let (cpu, started) = (cpu_seconds(), Instant::now());
+    work();
+    let (cpu, wall) = (cpu_seconds() - cpu, started.elapsed().as_secs_f64());
+    println!(
+        "{what}: {:.2} CPU s/{unit}, {:.2} {unit}/s",
+        cpu / amount,
+        amount / wall
+    );
+}
+
+async fn upload(address: SocketAddr, streams: usize, length: usize) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..streams {
+        tasks.spawn(async move {
+            let mut socket = TcpStream::connect(address).await.unwrap();
+            let block = vec![7; 256 * 1024];
+            let mut left = length;
+            while left > 0 {
+                let part = &block[..left.min(block.len())];
+                socket.write_all(part).await.unwrap();
+                left -= part.len();
+            }
+            socket.shutdown().await.unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, "done");
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn connections(address: SocketAddr, at_once: i32, each: i32) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..at_once {
+        tasks.spawn(async move {
+            for _ in 0..each {
+                let mut socket = TcpStream::connect(address).await.unwrap();
+                socket.write_all(b"ping").await.unwrap();
+                socket.read_exact(&mut [0; 4]).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// The CPU seconds of the gateways' threads so far.
+fn cpu_seconds() -> f64 {
+    // Of a hundred ticks, as every Linux that runs this has them.
+    let mut ticks = 0_u64;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        let (_, rest) = stat.split_once('(').unwrap();
+        let (name, rest) = rest.rsplit_once(") ").unwrap();
+        if GATEWAYS.contains(&name) {
+            let fields: Vec<_> = rest.split(' ').collect();
+            ticks += fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        }
+    }
+    ticks as f64 / 100.0
+}
+
+/// The process's resident bytes.
+fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: f64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096.0
+}
