@@ -1,6 +1,7 @@
 //! What a pair of gateways costs: CPU seconds per GiB and per 10,000 connections.
 //!
-//! `cargo bench -p gateway --bench throughput`. Everything is one process on loopback, but each
+//! `cargo bench -p gateway --bench throughput [-- MIB]`; MIB is how much a bulk transfer carries,
+//! 2048 when absent. Everything is one process on loopback, but each
 //! gateway has threads of its own, and only theirs are counted. Rank by CPU: rates depend on what
 //! else the machine does.
 #![allow(
@@ -33,6 +34,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let mib = std::env::args()
+        .find_map(|argument| argument.parse::<usize>().ok())
+        .unwrap_or(2048);
     let runtime = |name: &str| {
         Builder::new_multi_thread()
             .worker_threads(2)
@@ -75,11 +79,11 @@ fn main() {
 
     for round in 0..3 {
         for streams in [1, 8] {
-            let per_stream = 2 * (1 << 30) / streams;
+            let per_stream = mib * (1 << 20) / streams;
             measure(
                 &format!("round {round}: bulk, {streams} streams"),
                 "GiB",
-                2.0,
+                mib as f64 / 1024.0,
                 || load.block_on(upload(sink_import, streams, per_stream)),
             );
         }

@@ -31,7 +31,7 @@ use crate::world::World;
 const RECHECK: Duration = Duration::from_secs(60);
 
 /// What is cut in a drain may take so long to say so to the other side.
-const GOODBYE: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The snapshots that a gateway follows; none means that nothing is let through.
 pub type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;

@@ -65,6 +65,8 @@ impl Client {
         let request = Request::get(path)
             .header(hyper::header::HOST, self.address.to_string())
             .body(Empty::new())?;
+        // The answer before this may have been read to its end without the connection's knowing yet.
+        sender.ready().await?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), MAX_BODY)

@@ -103,11 +103,13 @@ impl Peer {
             (is_decision && entry["fields"]["action"] == action).then_some(entry)
         })?;
         let field = |name: &str| entry["fields"][name].as_str().unwrap_or("-").to_owned();
+        let commit = field("commit");
         Some(format!(
-            "{} decided: {action} by {} at {}",
+            "{} decided: {action} by {} at {} of commit {}",
             self.name,
             field("rule"),
-            field("origin")
+            field("origin"),
+            commit.get(..8).unwrap_or(&commit)
         ))
     }
 

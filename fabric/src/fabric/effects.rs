@@ -19,13 +19,16 @@ pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
         .collect();
     check_shared(fabric, &sights, diagnostics);
     for sight in sights.values() {
+        let mut universes = BTreeMap::new();
         for item in &sight.unit.policies {
             let Some(spec) = spec(item) else { continue };
             let is_understood = check_policy(fabric, item, spec, diagnostics);
             if is_understood && !sight.is_partial {
                 let namespace = item.resource().key.namespace.as_deref();
-                let universe = sight.universe(fabric, namespace);
-                diagnostics.extend(useless(item, spec, &universe));
+                let universe = universes
+                    .entry(namespace)
+                    .or_insert_with(|| sight.universe(fabric, namespace));
+                diagnostics.extend(useless(item, spec, universe));
             }
         }
     }

@@ -133,7 +133,7 @@ async fn a_connection_that_carries_nothing_is_ended_in_time() {
     let pair = Pair::started(Service::echo().await).await;
     pair.east.apply(&pair.east_plan().allow_all()).await;
     let limits = api::Limits {
-        idle_timeout: api::Duration::from_millis(400),
+        idle_timeout: api::Duration::from_secs(3),
         ..api::Limits::default()
     };
     let plan = pair.west_plan().allow_all();
