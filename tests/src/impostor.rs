@@ -1,10 +1,11 @@
 //! Strangers: TLS spoken to a gateway, or in place of one, by somebody who isn't a peer.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
+use fabric::api::Fingerprint;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::{
@@ -25,6 +26,30 @@ const ALPN: &[u8] = b"weft/1";
 /// In TLS 1.3 a client's handshake is over before the server has seen its certificate, so only what
 /// is read afterwards tells.
 pub fn dial(gateway: SocketAddr, name: &str, identity: Option<&Identity>) -> io::Result<()> {
+    open(gateway, name, identity)?.read_exact(&mut [0])
+}
+
+/// Dials a gateway and returns the certificate that it shows.
+pub fn shown_certificate(gateway: SocketAddr, name: &str) -> io::Result<Fingerprint> {
+    let mut stream = open(gateway, name, None)?;
+    // Our own certificate is missing, so this fails; the other side's was seen before that.
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    let shown = stream
+        .conn
+        .peer_certificates()
+        .and_then(|chain| chain.first());
+    let shown = shown.ok_or_else(|| io::Error::other("no certificate is shown"))?;
+    Ok(Fingerprint::of_der(shown))
+}
+
+/// Begins a connection with a gateway.
+fn open(
+    gateway: SocketAddr,
+    name: &str,
+    identity: Option<&Identity>,
+) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -40,8 +65,7 @@ pub fn dial(gateway: SocketAddr, name: &str, identity: Option<&Identity>) -> io:
     config.alpn_protocols = vec![ALPN.to_vec()];
     let name = ServerName::try_from(name.to_owned()).expect("a DNS name");
     let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = StreamOwned::new(connection, connect(gateway)?);
-    stream.read_exact(&mut [0])
+    Ok(StreamOwned::new(connection, connect(gateway)?))
 }
 
 /// Listens in place of a gateway with a certificate that may be wrong, and takes any client.

@@ -206,8 +206,13 @@ impl Peer {
 
     /// Ends the peer cleanly.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.process().signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits until the peer has ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the peer was started");
-        process.signal(Signal::TERM);
         process.wait()
     }
 }

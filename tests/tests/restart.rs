@@ -1,10 +1,14 @@
 //! Peers end and come back, with and without Git.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
 
+use weft_tests::certificates::fingerprint;
 use weft_tests::fabric::{NAMESPACE, TwoPeers};
 use weft_tests::git_server::GitServer;
-use weft_tests::network::exchange;
+use weft_tests::impostor;
+use weft_tests::network::{connect, exchange};
+use weft_tests::process::Signal;
 use weft_tests::services::Service;
 use weft_tests::wait::{holds, wait_for};
 use weft_tests::yaml;
@@ -108,6 +112,69 @@ fn a_kill_at_any_time_leaves_a_state_to_start_from() {
     wait_for("the traffic goes on", || {
         holds(is_allowed(fabric.import()), || "refused".to_owned())
     });
+}
+
+#[test]
+fn what_runs_comes_to_its_end_when_a_peer_is_told_to_end() {
+    let service = Service::echo();
+    let mut fabric = TwoPeers::new(service.address());
+    fabric.start();
+    let mut stream = connect(fabric.import()).unwrap();
+    stream.write_all(b"word").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+
+    fabric.east.process().signal(Signal::TERM);
+    wait_for("east takes nothing new", || {
+        holds(!is_allowed(fabric.import()), || "it does".to_owned())
+    });
+    stream.write_all(b"last").unwrap();
+    stream.read_exact(&mut [0; 4]).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, b"");
+    let status = fabric.east.wait();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_certificate_is_replaced_without_losing_a_connection() {
+    let service = Service::echo();
+    let mut fabric = TwoPeers::new(service.address());
+    fabric.start();
+    let mut stream = connect(fabric.import()).unwrap();
+    let mut check = || {
+        stream.write_all(b"word")?;
+        stream.read_exact(&mut [0; 4])
+    };
+    check().unwrap();
+
+    // The new one is committed beside the old one, then shown, then the old one goes.
+    let new = fabric.authority.peer("west");
+    let old = fabric.west.certificate();
+    let both = format!("{old}{}", new.certificate);
+    fabric.repository.write("peers/west/cert.pem", both);
+    let beside = fabric.repository.commit("Commit west's new certificate");
+    fabric.reconcile_to(&beside);
+    check().unwrap();
+
+    fabric.west.replace_identity(&new);
+    fabric.west.reconcile();
+    let fingerprint = fingerprint(&new.certificate).to_string();
+    wait_for("west shows the new certificate", || {
+        let shown = impostor::shown_certificate(fabric.west.gateway(), "west");
+        let shown = shown.map_err(|error| error.to_string())?.to_string();
+        holds(shown == fingerprint, || shown)
+    });
+    check().unwrap();
+    assert!(is_allowed(fabric.import()));
+
+    fabric
+        .repository
+        .write("peers/west/cert.pem", &new.certificate);
+    let alone = fabric.repository.commit("Take the old certificate away");
+    fabric.reconcile_to(&alone);
+    assert!(is_allowed(fabric.import()));
 }
 
 /// Whether a word comes back through a new connection.
