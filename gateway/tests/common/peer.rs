@@ -31,7 +31,7 @@ pub(crate) fn free_port() -> u16 {
     loop {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port =
-            10_000 + (std::process::id().wrapping_mul(97).wrapping_add(step) % 20_000) as u16;
+            10_000 + (std::process::id().wrapping_mul(997).wrapping_add(step) % 20_000) as u16;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
