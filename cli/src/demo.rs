@@ -6,7 +6,7 @@ mod service;
 mod stage;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -49,6 +49,7 @@ async fn tell(options: Options) -> Result<()> {
     ));
     stage.start_peers().await?;
     stage.wait_for(&commit).await?;
+    stage.wait_for_each_other().await?;
     for peer in &stage.peers {
         say(&format!(
             "{} is up: gateway {}, process {}",
@@ -163,19 +164,4 @@ fn say(line: &str) {
 
 fn millis(duration: Duration) -> String {
     format!("{} ms", duration.as_millis())
-}
-
-/// Tries until it works; the last failure is the answer when time is up.
-async fn until<T, F: Future<Output = Result<T>>>(
-    deadline: Instant,
-    mut attempt: impl FnMut() -> F,
-) -> Result<T> {
-    loop {
-        match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => return Err(error),
-            // Short, because the demo reports times of some milliseconds.
-            Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
-    }
 }

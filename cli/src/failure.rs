@@ -53,15 +53,6 @@ pub(crate) fn print(error: &anyhow::Error) {
     let _ = write(&mut stderr, error);
 }
 
-/// Whether the error is that nobody reads the output any more.
-pub(crate) fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
-}
-
 fn write(out: &mut dyn std::io::Write, error: &anyhow::Error) -> std::io::Result<()> {
     let red = AnsiColor::Red.on_default().bold();
     let cyan = AnsiColor::Cyan.on_default().bold();

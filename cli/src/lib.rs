@@ -49,7 +49,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     args.color.apply();
     match command::run(args.command) {
         Ok(code) => ExitCode::from(code),
-        Err(error) if failure::is_closed_pipe(&error) => ExitCode::from(exit::DONE),
         Err(error) => {
             failure::print(&error);
             ExitCode::from(exit::FAILURE)

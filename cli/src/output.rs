@@ -66,8 +66,6 @@ impl FromStr for Output {
 
 impl OutputArgs {
     /// Writes the results in every form that was asked for.
-    ///
-    /// That nobody reads an output to its end is no failure.
     pub(crate) fn write(
         &self,
         mut render: impl FnMut(Format, &mut dyn Write) -> io::Result<()>,
@@ -76,15 +74,10 @@ impl OutputArgs {
             bail!("only one form of the results can go to the standard output");
         }
         for output in &self.outputs {
-            let written = match &output.file {
+            match &output.file {
                 Some(path) => write_file(path, |out| render(output.format, out))
-                    .with_context(|| format!("cannot write {}", path.display())),
-                None => write_stdout(|out| render(output.format, out))
-                    .context("cannot write to the standard output"),
-            };
-            match written {
-                Err(error) if crate::failure::is_closed_pipe(&error) => {}
-                written => written?,
+                    .with_context(|| format!("cannot write {}", path.display()))?,
+                None => write_stdout(|out| render(output.format, out))?,
             }
         }
         Ok(())
@@ -92,14 +85,20 @@ impl OutputArgs {
 }
 
 /// Writes to the standard output, with colours where they are wanted.
-fn write_stdout(render: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+///
+/// That nobody reads it to its end is no failure.
+pub(crate) fn write_stdout(
+    render: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
     let raw = io::stdout();
     let choice = AutoStream::choice(&raw);
     // The buffer stands before the stream that strips the colours, so that this works on large
     // pieces too.
     let mut out = BufWriter::with_capacity(1 << 16, AutoStream::new(raw.lock(), choice));
-    render(&mut out)?;
-    out.flush()
+    match render(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to the standard output"),
+    }
 }
 
 fn write_file(

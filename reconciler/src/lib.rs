@@ -9,6 +9,7 @@
 //! The gateway is not known here: it reads the snapshots that the store hands out.
 
 pub mod git;
+mod lock;
 pub mod reconcile;
 pub mod status;
 pub mod store;

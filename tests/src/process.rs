@@ -75,12 +75,15 @@ impl Process {
         self.child.try_wait().expect("own child").is_none()
     }
 
-    /// Waits until it has ended and everything that it said is read.
+    /// Waits until it has ended and everything that it said is read; what it started and left
+    /// behind is ended.
     pub fn wait(&mut self) -> ExitStatus {
         let status = wait_for(&format!("{} ends", self.name), || {
             let status = self.child.try_wait().map_err(|error| error.to_string())?;
             status.ok_or_else(|| "still running".to_owned())
         });
+        // What is left holds the pipes open.
+        let _ = kill_process_group(self.pid(), Signal::KILL);
         for reader in self.readers.drain(..) {
             reader.join().expect("a reader doesn't panic");
         }

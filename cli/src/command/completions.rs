@@ -1,11 +1,9 @@
-use std::io::{self, Write as _};
-
-use anyhow::Context as _;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::args::Args;
 use crate::exit;
+use crate::output::write_stdout;
 
 /// Print what a shell needs to complete weft's commands
 ///
@@ -27,9 +25,7 @@ impl Completions {
         // The generator can't report that it couldn't write, so it writes to memory.
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Args::command(), "weft", &mut script);
-        io::stdout()
-            .write_all(&script)
-            .context("cannot write to the standard output")?;
+        write_stdout(|out| out.write_all(&script))?;
         Ok(exit::DONE)
     }
 }

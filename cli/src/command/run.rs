@@ -77,8 +77,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 
-    /// How long to wait for what runs when the peer ends
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    /// How long to wait for open connections when the peer ends; then they are cut
+    // Kubernetes and systemd kill what hasn't ended after 30 or 90 seconds.
+    #[arg(long, value_name = "DURATION", default_value = "20s")]
     drain: Duration,
 
     #[command(flatten)]

@@ -6,13 +6,14 @@ use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::http::Client;
 use super::peer::{Peer, Place};
+use super::say;
 use super::service::Service;
-use super::{say, until};
 
 /// Far longer than starting or reconciling takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -149,18 +150,43 @@ impl Stage {
 
     /// Waits until both peers have a commit in force.
     pub(super) async fn wait_for(&mut self, commit: &str) -> Result<()> {
+        self.wait_until("to have the commit in force", |snapshot| {
+            let revision = snapshot["revision"].as_str().unwrap_or_default();
+            ensure!(revision == commit, "{revision:?} is in force");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until both peers reach each other.
+    pub(super) async fn wait_for_each_other(&mut self) -> Result<()> {
+        self.wait_until("to reach the other peer", |snapshot| {
+            let others = snapshot["peers"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let unreachable = others.iter().find(|other| other["reachable"] != true);
+            ensure!(unreachable.is_none(), "{unreachable:?}");
+            Ok(())
+        })
+        .await
+    }
+
+    async fn wait_until(&mut self, what: &str, holds: impl Fn(&Value) -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         for peer in &mut self.peers {
-            let name = peer.name;
-            let peer = tokio::sync::Mutex::new(peer);
-            until(deadline, || async {
-                let snapshot = peer.lock().await.snapshot().await?;
-                let revision = snapshot["revision"].as_str().unwrap_or_default();
-                ensure!(revision == commit, "{name} has {revision:?} in force");
-                Ok(())
-            })
-            .await
-            .with_context(|| format!("waiting for {name} to have {commit} in force"))?;
+            loop {
+                let result = peer.snapshot().await.and_then(|snapshot| holds(&snapshot));
+                match result {
+                    Ok(()) => break,
+                    Err(error) if Instant::now() >= deadline => {
+                        let waiting = format!("waiting for {} {what}", peer.name);
+                        return Err(error.context(waiting));
+                    }
+                    // Short, because the demo reports times of some milliseconds.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
         return;
     }
     let rule = schema.rule(error);
-    let value = error.instance();
+    let value = error.instance().as_ref();
     let code = |default: Code| {
         rule["x-weft-code"]
             .as_str()

@@ -18,6 +18,8 @@ const PATTERNS: [(usize, &[u8]); 3] = [
 /// Characters of base64 that are decoded on either side of the pattern: a begin line and its label
 /// before, the headers and the start of a body behind.
 const BEFORE: usize = 64;
+/// The same behind it for the begin line alone.
+const LINE: usize = 40;
 const BEHIND: usize = 1024;
 
 /// Lines of base64 are at least this long where a text is wrapped; the last one may be shorter.
@@ -30,29 +32,43 @@ static FINDERS: LazyLock<[Finder<'_>; 3]> =
 pub(super) fn find(bytes: &[u8], found: &mut Vec<Found>) {
     for hit in hits(bytes) {
         if is_key(bytes, hit) {
-            found.push(word(bytes, hit.0));
+            found.push(word(bytes, hit.offset));
         }
     }
     for block in Blocks::new(bytes) {
         for hit in hits(&block.text) {
             if is_key(&block.text, hit) {
-                found.push(word(bytes, block.offset(hit.0)));
+                found.push(word(bytes, block.offset(hit.offset)));
             }
         }
     }
 }
 
-/// Where the patterns stand, each with the characters before it in its group of four.
-fn hits(text: &[u8]) -> impl Iterator<Item = (usize, usize)> {
-    FINDERS
-        .iter()
-        .zip(PATTERNS)
-        .flat_map(|(finder, (shift, _))| finder.find_iter(text).map(move |hit| (hit, shift)))
+/// A pattern in a text.
+#[derive(Clone, Copy)]
+struct Hit {
+    offset: usize,
+    /// The characters before it in its group of four.
+    shift: usize,
+    /// The bytes before its first one in its group of three.
+    alignment: usize,
+}
+
+/// Where the patterns stand.
+fn hits(text: &[u8]) -> impl Iterator<Item = Hit> {
+    let finders = FINDERS.iter().zip(PATTERNS).enumerate();
+    finders.flat_map(move |(alignment, (finder, (shift, _)))| {
+        finder.find_iter(text).map(move |offset| Hit {
+            offset,
+            shift,
+            alignment,
+        })
+    })
 }
 
 /// Whether the text around a pattern decodes to the beginning of a private key.
-fn is_key(text: &[u8], (hit, shift): (usize, usize)) -> bool {
-    let Some(group) = hit.checked_sub(shift) else {
+fn is_key(text: &[u8], hit: Hit) -> bool {
+    let Some(group) = hit.offset.checked_sub(hit.shift) else {
         return false;
     };
     let before = text.get(..group).unwrap_or_default();
@@ -63,18 +79,13 @@ fn is_key(text: &[u8], (hit, shift): (usize, usize)) -> bool {
         .take_while(|byte| pem::is_base64(**byte))
         .count();
     let start = group - run / 4 * 4;
-    let behind: Vec<u8> = text
-        .get(start..)
-        .unwrap_or_default()
-        .iter()
-        .copied()
-        .take(BEFORE + BEHIND)
-        .take_while(|byte| pem::is_base64(*byte))
-        .collect();
-    let decoded = decode(&behind);
-    memchr::memmem::find_iter(&decoded, pem::PRIVATE_KEY).any(|at| {
-        pem::begin_line(&decoded, at)
-            .is_some_and(|(_, end)| pem::has_body(decoded.get(end..).unwrap_or_default()))
+    let at = (group - start) / 4 * 3 + hit.alignment;
+    // First the begin line alone: a text may be full of patterns, and a body is long.
+    [BEFORE + LINE, BEFORE + BEHIND].into_iter().all(|width| {
+        let decoded = decode(text.get(start..).unwrap_or_default(), width);
+        pem::begin_line(&decoded, at).is_some_and(|(_, end)| {
+            width == BEFORE + LINE || pem::has_body(decoded.get(end..).unwrap_or_default())
+        })
     })
 }
 
@@ -92,20 +103,23 @@ fn word(bytes: &[u8], hit: usize) -> Found {
     }
 }
 
-/// The bytes that characters of base64 stand for; what is left of a group is dropped.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let value = |byte: u8| match byte {
-        b'A'..=b'Z' => byte - b'A',
-        b'a'..=b'z' => byte - b'a' + 26,
-        b'0'..=b'9' => byte - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let mut decoded = Vec::with_capacity(text.len() / 4 * 3);
-    for group in text.chunks_exact(4) {
-        let bits = group
-            .iter()
-            .fold(0_u32, |bits, byte| bits << 6 | u32::from(value(*byte)));
+/// The bytes that the characters of base64 at the start of a text stand for, at most `width` of
+/// them; what is left of a group is dropped.
+fn decode(text: &[u8], width: usize) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(width / 4 * 3);
+    for group in text.get(..width).unwrap_or(text).chunks_exact(4) {
+        let mut bits = 0_u32;
+        for byte in group {
+            let value = match byte {
+                b'A'..=b'Z' => byte - b'A',
+                b'a'..=b'z' => byte - b'a' + 26,
+                b'0'..=b'9' => byte - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return decoded,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
         let [_, first, second, third] = bits.to_be_bytes();
         decoded.extend([first, second, third]);
     }
@@ -247,6 +261,6 @@ pub(super) mod tests {
     #[test]
     fn decoding_undoes_encoding() {
         let bytes: Vec<u8> = (0..=255).chain(0..=1).collect();
-        assert_eq!(decode(encode(&bytes).as_bytes()), bytes);
+        assert_eq!(decode(encode(&bytes).as_bytes(), 1024), bytes);
     }
 }

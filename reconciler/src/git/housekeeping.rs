@@ -2,7 +2,7 @@
 //! and not a pack for each commit that ever was.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,17 +21,10 @@ pub(super) enum Busy {
 /// Takes a store for this process, until the file is dropped.
 pub(super) fn lock(store: &Path) -> Result<File, Busy> {
     let path = store.join("weft.lock");
-    let failed = |error| Busy::File(path.clone(), error);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Busy::InUse),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+    match crate::lock::lock(&path) {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err(Busy::InUse),
+        Err(error) => Err(Busy::File(path, error)),
     }
 }
 

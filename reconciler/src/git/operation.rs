@@ -95,6 +95,8 @@ impl Operation {
 
     /// Keeps the first reason, behind which libgit2 has only a short text.
     pub(super) fn fail(&self, failure: FetchError) {
+        // Whatever breaks at the deadline breaks because of it.
+        let failure = self.check().err().unwrap_or(failure);
         self.state.lock().failure.get_or_insert(failure);
     }
 

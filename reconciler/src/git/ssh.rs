@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use git2::transport::{Service, SmartSubtransportStream};
 use parking_lot::Mutex;
@@ -16,6 +18,9 @@ use super::transport::{Adapter, Guarded, Stream, Subtransport};
 
 /// What is kept of the words of `ssh`: the last ones say why it gave up.
 const MAX_WORDS: usize = 4 << 10;
+/// How long `ssh` has, once it has closed its output, to say why: a second in all.
+const GRACE_STEPS: u32 = 200;
+const GRACE_STEP: Duration = Duration::from_millis(5);
 
 pub(super) struct Ssh {
     operation: Arc<Operation>,
@@ -28,7 +33,7 @@ struct Session {
     input: ChildStdin,
     output: ChildStdout,
     words: Arc<Mutex<Vec<u8>>>,
-    reader: Option<std::thread::JoinHandle<()>>,
+    reader: JoinHandle<()>,
 }
 
 // === impl Ssh ===
@@ -90,25 +95,27 @@ impl Session {
             input,
             output,
             words,
-            reader: Some(reader),
+            reader,
         })
     }
 
     /// Why `ssh` closed its end.
-    fn ended(&mut self) -> FetchError {
-        // Its output is closed, so that it is ending; what it started may hold its error pipe open,
-        // and is not waited for.
-        let status = self.child.lock().wait();
-        if let Some(reader) = self.reader.take() {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(1);
-            while !reader.is_finished() && std::time::Instant::now() < deadline {
-                std::thread::sleep(std::time::Duration::from_millis(5));
+    fn ended(&self) -> FetchError {
+        // Its output is closed, so that it is ending. What it started may hold its error pipe open,
+        // and whoever interrupts the fetch needs the child: neither is waited for without end.
+        let mut status = self.child.lock().try_wait();
+        for _ in 0..GRACE_STEPS {
+            if !matches!(status, Ok(None)) && self.reader.is_finished() {
+                break;
             }
+            std::thread::sleep(GRACE_STEP);
+            status = self.child.lock().try_wait();
         }
         let words = last_lines(&String::from_utf8_lossy(&self.words.lock()));
         let message = match (words.is_empty(), status) {
             (false, _) => words,
-            (true, Ok(status)) => format!("it ended early ({status})"),
+            (true, Ok(Some(status))) => format!("it ended early ({status})"),
+            (true, Ok(None)) => "it closed the connection".to_owned(),
             (true, Err(error)) => error.to_string(),
         };
         let host = self.host.clone();

@@ -21,6 +21,7 @@ pub struct BlobCache {
 #[derive(Debug)]
 struct Cached {
     blob: Arc<Blob>,
+    size: u64,
     generation: u64,
 }
 
@@ -76,15 +77,23 @@ impl BlobCache {
         }
     }
 
+    /// The size of a blob that is held, for whatever it was wanted.
+    fn size(&self, id: Oid) -> Option<u64> {
+        let held = |wanted| self.blobs.get(&(id, wanted));
+        let cached = held(Wanted::Read).or_else(|| held(Wanted::Search))?;
+        Some(cached.size)
+    }
+
     fn find(&mut self, id: Oid, wanted: Wanted) -> Option<Arc<Blob>> {
         let cached = self.blobs.get_mut(&(id, wanted))?;
         cached.generation = self.generation;
         Some(Arc::clone(&cached.blob))
     }
 
-    fn keep(&mut self, id: Oid, wanted: Wanted, blob: &Arc<Blob>) {
+    fn keep(&mut self, id: Oid, wanted: Wanted, size: u64, blob: &Arc<Blob>) {
         let cached = Cached {
             blob: Arc::clone(blob),
+            size,
             generation: self.generation,
         };
         self.blobs.insert((id, wanted), cached);
@@ -185,19 +194,11 @@ impl Walk<'_> {
     }
 
     fn file(&mut self, path: &[u8], id: Oid, cache: &mut BlobCache) -> Result<(), Error> {
-        // The header alone first: a huge blob is refused without being read.
-        let (size, kind) = self
-            .odb
-            .read_header(id)
-            .map_err(|source| self.unreadable(path, source))?;
-        if kind != git2::ObjectType::Blob {
-            let commit = self.commit;
-            return Err(Error::Malformed {
-                commit,
-                entry: path.to_vec(),
-            });
-        }
-        let kind = EntryKind::File { size: size as u64 };
+        let size = match cache.size(id) {
+            Some(size) => size,
+            None => self.size(path, id)?,
+        };
+        let kind = EntryKind::File { size };
         let wanted = match self.builder.visit(path, kind) {
             Visit::Skip => return Ok(()),
             Visit::Read => Wanted::Read,
@@ -214,12 +215,28 @@ impl Walk<'_> {
                     Wanted::Read => Blob::new(object.data().to_vec(), self.limits.document),
                     Wanted::Search => Blob::searched(object.data()),
                 });
-                cache.keep(id, wanted, &blob);
+                cache.keep(id, wanted, size, &blob);
                 blob
             }
         };
         self.builder.add(path, blob);
         Ok(())
+    }
+
+    /// The size of a blob from its header: a huge one is refused without being read.
+    fn size(&self, path: &[u8], id: Oid) -> Result<u64, Error> {
+        let (size, kind) = self
+            .odb
+            .read_header(id)
+            .map_err(|source| self.unreadable(path, source))?;
+        if kind != git2::ObjectType::Blob {
+            let commit = self.commit;
+            return Err(Error::Malformed {
+                commit,
+                entry: path.to_vec(),
+            });
+        }
+        Ok(size as u64)
     }
 
     fn is_too_deep(&self, directory: &[u8]) -> bool {

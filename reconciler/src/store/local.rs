@@ -1,4 +1,4 @@
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,17 +42,9 @@ impl Local {
     pub fn open(directory: &Path, peer: &PeerName) -> Result<Self, StoreError> {
         fs::create_dir_all(directory).map_err(failed("make", directory))?;
         let path = directory.join("lock");
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(directory.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &path)(error)),
-        }
+        let lock = crate::lock::lock(&path)
+            .map_err(failed("lock", &path))?
+            .ok_or_else(|| StoreError::InUse(directory.to_owned()))?;
         let (slots, in_force) = Slots::open(directory, peer)?;
         let snapshot = in_force.as_ref().and_then(compile);
         if let Some(desired) = &in_force {

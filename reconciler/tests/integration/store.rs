@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use fabric::api::{ExportHosts, Heartbeat, Limits, Object};
 use fabric::fabric::Good;
@@ -267,4 +269,58 @@ async fn a_state_directory_has_one_process_and_one_peer() {
     let other = Local::open(directory.path(), &"west".parse().unwrap());
     assert!(matches!(other, Err(StoreError::OtherPeer { .. })));
     Local::open(directory.path(), &peer()).unwrap();
+}
+
+/// Where the process that is to be killed finds its state directory; unset in the tests themselves.
+const VICTIM: &str = "WEFT_TEST_VICTIM_STATE";
+
+/// Not a test of its own: the process that the next test kills.
+#[tokio::test]
+async fn victim_that_writes_until_it_is_killed() {
+    let Ok(directory) = std::env::var(VICTIM) else {
+        return;
+    };
+    let store = Local::open(Path::new(&directory), &peer()).unwrap();
+    let first: u16 = revision(&store).map_or(0, |revision| revision.parse().unwrap());
+    for number in first + 1.. {
+        store
+            .apply(desired(&number.to_string(), &[("a", number)]))
+            .await
+            .unwrap();
+        // Past the capture of a test's output.
+        writeln!(std::io::stdout(), "\nwritten {number}").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing_that_it_said_was_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..20 {
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "store::victim_that_writes_until_it_is_killed",
+                "--nocapture",
+            ])
+            .env(VICTIM, directory.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        let mut written = lines
+            .by_ref()
+            .filter_map(|line| line.unwrap().strip_prefix("written ").map(str::to_owned));
+        let last = written.nth(round % 4).unwrap();
+        // Wherever it is by now in writing the next one.
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        let last = written.last().unwrap_or(last);
+        let store = Local::open(directory.path(), &peer()).unwrap();
+        let found: u16 = revision(&store).unwrap().parse().unwrap();
+        let last: u16 = last.parse().unwrap();
+        assert!(found == last || found == last + 1, "{found} after {last}");
+        let snapshot = store.snapshots().borrow().clone().unwrap();
+        assert_eq!(snapshot.exports.values().next().unwrap().port, found);
+    }
 }

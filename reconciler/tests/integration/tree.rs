@@ -28,6 +28,10 @@ fn paths(tree: &Tree) -> Vec<String> {
 }
 
 /// Reads the tree of a commit made of these entries at the top.
+#[expect(
+    clippy::unwrap_in_result,
+    reason = "only the reading itself is what may fail"
+)]
 fn read(origin: &Origin, root: git2::Oid) -> Result<Tree, Error> {
     let commit = origin.commit_tree(root, None);
     let repository = Repository::discover(&origin.path()).unwrap();
@@ -131,7 +135,7 @@ fn a_deep_tree_and_a_huge_file_are_diagnostics() {
     let origin = Origin::new();
     let blob = origin.repository.blob(b"a: 1\n").unwrap();
     let mut tree = origin.raw_tree(&[("a.yaml", blob, BLOB)]);
-    for _ in 0..10_000 {
+    for _ in 0..300 {
         tree = origin.raw_tree(&[("d", tree, DIRECTORY)]);
     }
     let huge = origin.repository.blob(&vec![b'#'; 3 << 20]).unwrap();
