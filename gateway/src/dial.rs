@@ -42,6 +42,13 @@ pub(crate) async fn connection(
             text: format!("{peer} has no gateway to dial, and isn't connected"),
         });
     }
+    // Full as they are, or a peer that takes no tunnels at all: more of them don't help.
+    if !state.pool.may_dial(peer) {
+        return Err(DialError {
+            reason: "limit",
+            text: format!("the connections to {peer} take no more tunnels"),
+        });
+    }
     let mut running = start(state, peer);
     let dialled = match running.wait_for(Option::is_some).await {
         Ok(dialled) => dialled.clone(),

@@ -86,12 +86,17 @@ impl Pool {
             .iter()
             .filter(|connection| connection.is_usable())
             .min_by_key(|connection| connection.load())?;
-        let dialled = of_peer
-            .live
-            .iter()
-            .filter(|connection| connection.facts().dialled);
-        let is_crowded = best.load() >= SPREAD_FROM && dialled.count() < DIALLED_PER_PEER;
+        let is_crowded = best.load() >= SPREAD_FROM && of_peer.may_dial();
         Some((Arc::clone(best), is_crowded))
+    }
+
+    /// Whether another connection to a peer may be opened.
+    #[must_use]
+    pub(crate) fn may_dial(&self, peer: &PeerName) -> bool {
+        self.peers
+            .lock()
+            .get(peer)
+            .is_none_or(Connections::may_dial)
     }
 
     /// All live connections of a peer.
@@ -139,5 +144,18 @@ impl Pool {
                 peers.remove(peer);
             }
         }
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// Those that take no more tunnels don't count: what replaces them must have room.
+    fn may_dial(&self) -> bool {
+        let dialled = self
+            .live
+            .iter()
+            .filter(|connection| connection.facts().dialled && !connection.is_going());
+        dialled.count() < DIALLED_PER_PEER
     }
 }

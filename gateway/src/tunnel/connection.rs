@@ -238,7 +238,8 @@ impl Connection {
     }
 
     /// Whether one of the sides opens no more tunnels.
-    fn is_going(&self) -> bool {
+    #[must_use]
+    pub fn is_going(&self) -> bool {
         self.retired.load(Ordering::Acquire) || self.left.load(Ordering::Acquire)
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use fabric::origin::Revision;
@@ -21,10 +22,20 @@ pub(crate) struct Peer {
     snapshots: watch::Sender<Option<Arc<Snapshot>>>,
 }
 
-/// A port that nobody has at the moment.
+/// A port that nobody has at the moment, and that this process gives out once.
+///
+/// It is below those that the system gives out by itself, so that no connection takes it before
+/// the import does.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port =
+            10_000 + (std::process::id().wrapping_mul(997).wrapping_add(step) % 20_000) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 pub(crate) fn loopback(port: u16) -> SocketAddr {
