@@ -251,13 +251,12 @@ async fn a_new_certificate_is_shown_once_it_is_committed() {
     assert_eq!(shown(&pair.east).await, fingerprint(&new));
     assert!(echoes(&mut socket).await);
     // New tunnels go over a connection that the new one was shown on.
-    let mut fresh = None;
     until("a tunnel that outlives the old certificate", || async {
         (talk(pair.import, "hello").await.ok()?.as_str() == "hello").then_some(())
     })
     .await;
-    fresh.get_or_insert(echoing(pair.import).await);
+    let mut fresh = echoing(pair.import).await;
     apply("new", &[&new]).await;
-    assert!(echoes(fresh.as_mut().unwrap()).await);
+    assert!(echoes(&mut fresh).await);
     breaks(&mut socket).await;
 }
