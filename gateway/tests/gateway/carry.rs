@@ -90,7 +90,7 @@ async fn either_side_may_end_its_direction_first() {
     assert_eq!(talk(pair.import, "twelve bytes").await.unwrap(), "12 bytes");
 
     // The service ends first: what the client says afterwards arrives.
-    let (heard, told) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = Arc::new(Notify::new());
     let told_service = Arc::clone(&told);
     let deaf = Service::start(move |mut socket| {
         let told = Arc::clone(&told_service);
@@ -104,7 +104,6 @@ async fn either_side_may_end_its_direction_first() {
         }
     })
     .await;
-    drop(heard);
     let pair = Pair::open(deaf).await;
     let mut socket = TcpStream::connect(pair.import).await.unwrap();
     let mut text = String::new();
