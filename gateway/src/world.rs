@@ -45,7 +45,7 @@ impl World {
         snapshot: Arc<Snapshot>,
         identity: Identity,
     ) -> Result<Self, rustls::Error> {
-        let authorities = Arc::new(Authorities::new(provider, &snapshot));
+        let authorities = Arc::new(Authorities::new(&snapshot));
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             guard: ExportHostGuard::new(&snapshot.export_hosts),

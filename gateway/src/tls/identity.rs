@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fabric::api::Fingerprint;
+use fabric::identity::CertificateFacts;
 use fabric::snapshot::Snapshot;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
@@ -60,13 +61,8 @@ impl Identity {
         let leaf = chain
             .first()
             .ok_or_else(|| of_certificate("there is no certificate in it".to_owned()))?;
-        let fingerprint = Fingerprint::of_der(leaf);
-        let (_, facts) = x509_parser::parse_x509_certificate(leaf)
-            .map_err(|error| of_certificate(error.to_string()))?;
-        let (not_before, not_after) = (
-            facts.validity().not_before.timestamp(),
-            facts.validity().not_after.timestamp(),
-        );
+        let facts =
+            CertificateFacts::from_der(leaf).map_err(|error| of_certificate(error.to_string()))?;
         let of_key = |reason: String| failed(&files.key, reason);
         let key = read(&files.key).await.map_err(of_key)?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| of_key(error.to_string()))?;
@@ -74,9 +70,9 @@ impl Identity {
             .map_err(|error| of_key(format!("with {}: {error}", files.certificate.display())))?;
         Ok(Self {
             key: Arc::new(key),
-            fingerprint,
-            not_before,
-            not_after,
+            fingerprint: facts.fingerprint,
+            not_before: facts.not_before.as_second(),
+            not_after: facts.not_after.as_second(),
         })
     }
 

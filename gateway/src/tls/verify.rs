@@ -5,8 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use fabric::api::Fingerprint;
+use fabric::identity::{self, IdentityError, Usage};
 use fabric::name::PeerName;
 use fabric::snapshot::Snapshot;
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -14,23 +16,14 @@ use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
     SignatureScheme,
 };
-use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 /// The fabric's CA certificates, ready to verify with.
+///
+/// The model's own judgement, so that what `weft validate` says of a certificate and what the
+/// gateway does with it can't differ.
 #[derive(Debug)]
-pub(crate) struct Authorities {
-    anchors: Vec<Anchor>,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-#[derive(Debug)]
-struct Anchor {
-    anchor: TrustAnchor<'static>,
-    /// Seconds since 1970; a trust anchor by itself has no validity.
-    not_before: i64,
-    not_after: i64,
-}
+pub(crate) struct Authorities(identity::Authorities);
 
 /// As whom a certificate is shown.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +45,8 @@ pub(crate) enum Refused {
     NotValidYet,
     /// It may not be used for this.
     WrongUsage,
+    /// Its key is too weak.
+    WeakKey,
     /// It isn't the certificate of the peer that was dialled.
     WrongName,
     /// It carries the name of no peer, or of several.
@@ -69,17 +64,11 @@ pub(crate) enum Refused {
 impl Authorities {
     /// The CA certificates of a snapshot, without revoked ones.
     #[must_use]
-    pub(crate) fn new(provider: &CryptoProvider, snapshot: &Snapshot) -> Self {
-        let anchors = snapshot
-            .authorities
-            .iter()
-            .filter(|authority| !snapshot.revoked.contains(&authority.fingerprint()))
-            .filter_map(|authority| Anchor::new(authority.der()))
-            .collect();
-        Self {
-            anchors,
-            algorithms: provider.signature_verification_algorithms,
-        }
+    pub(crate) fn new(snapshot: &Snapshot) -> Self {
+        let authorities = snapshot.authorities.iter();
+        Self(identity::Authorities::new(authorities.filter(
+            |authority| !snapshot.revoked.contains(&authority.fingerprint()),
+        )))
     }
 
     /// Whether a chain, the own certificate first, is accepted, and as which peer.
@@ -95,39 +84,28 @@ impl Authorities {
         if snapshot.revoked.contains(&fingerprint) {
             return Err(Refused::Revoked);
         }
-        let certificate = EndEntityCert::try_from(leaf).map_err(|_| Refused::Malformed)?;
         let intermediates: Vec<_> = rest
             .iter()
             .filter(|der| !snapshot.revoked.contains(&Fingerprint::of_der(der)))
             .cloned()
             .collect();
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let anchors: Vec<_> = self
-            .anchors
-            .iter()
-            .filter(|anchor| anchor.not_before <= seconds && seconds <= anchor.not_after)
-            .map(|anchor| anchor.anchor.clone())
-            .collect();
         let usage = match role {
-            Role::Client => KeyUsage::client_auth(),
-            Role::Server(_) => KeyUsage::server_auth(),
+            Role::Client => Usage::Client,
+            Role::Server(_) => Usage::Server,
         };
-        certificate
-            .verify_for_usage(
-                self.algorithms.all,
-                &anchors,
-                &intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )
-            .map_err(|error| Refused::from_webpki(&error))?;
+        // A time that can't be told is no time at which a certificate is valid.
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let now = Timestamp::from_second(seconds).map_err(|_| Refused::Expired)?;
+        let facts = self
+            .0
+            .verify(leaf, &intermediates, usage, now)
+            .map_err(|error| Refused::from_identity(&error))?;
 
         // Peer names are lower case; DNS names may be written otherwise.
-        let names: BTreeSet<_> = certificate
-            .valid_dns_names()
-            .map(str::to_ascii_lowercase)
+        let names: BTreeSet<_> = facts
+            .dns_names
+            .iter()
+            .map(|name| name.to_ascii_lowercase())
             .collect();
         let mut peers = names
             .iter()
@@ -137,8 +115,10 @@ impl Authorities {
             (None, _, Role::Client) | (_, Some(_), _) => return Err(Refused::UnknownPeer),
             (Some(remote), None, _) => remote,
         };
-        // A certificate that is ours as well would make two peers of one.
-        if names.contains(snapshot.peer.name.as_str()) {
+        // A certificate that is ours as well would make two peers of one. (A peer that imports from
+        // itself is one of its own remotes.)
+        let own = &snapshot.peer.name;
+        if remote.peer.name != *own && names.contains(own.as_str()) {
             return Err(Refused::UnknownPeer);
         }
         if let Role::Server(expected) = role
@@ -153,29 +133,15 @@ impl Authorities {
     }
 }
 
-// === impl Anchor ===
-
-impl Anchor {
-    fn new(der: &[u8]) -> Option<Self> {
-        let (_, facts) = x509_parser::parse_x509_certificate(der).ok()?;
-        let certificate = CertificateDer::from(der);
-        let anchor = webpki::anchor_from_trusted_cert(&certificate).ok()?;
-        Some(Self {
-            anchor: anchor.to_owned(),
-            not_before: facts.validity().not_before.timestamp(),
-            not_after: facts.validity().not_after.timestamp(),
-        })
-    }
-}
-
 // === impl Refused ===
 
 impl Refused {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::UnknownAuthority,
         Self::Expired,
         Self::NotValidYet,
         Self::WrongUsage,
+        Self::WeakKey,
         Self::WrongName,
         Self::UnknownPeer,
         Self::Revoked,
@@ -191,6 +157,7 @@ impl Refused {
             Self::Expired => "expired",
             Self::NotValidYet => "not_valid_yet",
             Self::WrongUsage => "wrong_usage",
+            Self::WeakKey => "weak_key",
             Self::WrongName => "wrong_name",
             Self::UnknownPeer => "unknown_peer",
             Self::Revoked => "revoked",
@@ -208,7 +175,7 @@ impl Refused {
             Self::WrongUsage => CertificateError::InvalidPurpose,
             Self::Revoked => CertificateError::Revoked,
             Self::Malformed => CertificateError::BadEncoding,
-            Self::WrongName | Self::UnknownPeer | Self::Uncommitted => {
+            Self::WeakKey | Self::WrongName | Self::UnknownPeer | Self::Uncommitted => {
                 CertificateError::Other(OtherError(Arc::new(self)))
             }
         }
@@ -225,19 +192,17 @@ impl Refused {
             .find(|refused| refused.into_rustls() == *error)
     }
 
-    const fn from_webpki(error: &webpki::Error) -> Self {
-        use webpki::Error;
+    const fn from_identity(error: &IdentityError) -> Self {
         match error {
-            Error::CertExpired { .. } => Self::Expired,
-            Error::CertNotValidYet { .. } => Self::NotValidYet,
-            Error::UnknownIssuer
-            | Error::InvalidSignatureForPublicKey
-            | Error::PathLenConstraintViolated
-            | Error::NameConstraintViolation => Self::UnknownAuthority,
-            Error::RequiredEkuNotFoundContext(_)
-            | Error::CaUsedAsEndEntity
-            | Error::EndEntityUsedAsCa => Self::WrongUsage,
-            _ => Self::Malformed,
+            IdentityError::Malformed(_) => Self::Malformed,
+            IdentityError::Authority | IdentityError::Usage(_) => Self::WrongUsage,
+            IdentityError::WeakKey(_) => Self::WeakKey,
+            IdentityError::NotYetValid(_) => Self::NotValidYet,
+            IdentityError::Expired(_) => Self::Expired,
+            IdentityError::UnknownIssuer
+            | IdentityError::Signature
+            | IdentityError::IssuerTime
+            | IdentityError::Chain(_) => Self::UnknownAuthority,
         }
     }
 }
