@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::BufMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
@@ -45,9 +45,13 @@ pub(crate) async fn carry(
             )
         };
         tokio::select! {
+            biased;
             result = both => result.map_or_else(|end| end, |_| End::Complete),
             end = entry.until_cut() => end,
             () = idled(entry, idle) => End::Idle,
+            // A direction that is over or waits for the other side notices neither.
+            broken = tunnel.broken() => broken.into(),
+            () = aborted(&reader) => End::Aborted,
         }
     };
     if end != End::Complete {
@@ -100,6 +104,14 @@ async fn inwards(
         tunnel.passed_on(length);
     }
     writer.shutdown().await.map_err(|_| End::Aborted)
+}
+
+/// Waits until the socket's other side has broken the connection off.
+async fn aborted(reader: &ReadHalf<'_>) {
+    // A failure to wait is found by whoever reads.
+    if reader.ready(Interest::ERROR).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.

@@ -192,12 +192,17 @@ impl fmt::Display for Outcome {
 // === impl Record ===
 
 impl Record<'_> {
-    /// Writes the decision to the log and counts it.
-    pub fn write(&self, metrics: &Metrics) {
+    /// Counts the decision.
+    pub fn count(&self, metrics: &Metrics) {
         metrics
             .decisions
             .get_or_create(&self.side.reason(self.outcome.as_str()))
             .inc();
+    }
+
+    /// Writes the decision to the log and counts it.
+    pub fn write(&self, metrics: &Metrics) {
+        self.count(metrics);
         let action = match self.outcome {
             Outcome::Allowed => "allow",
             _ => "deny",

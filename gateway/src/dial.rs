@@ -8,7 +8,6 @@ use fabric::name::PeerName;
 use fabric::snapshot::Remote;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
@@ -16,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
+use crate::resolve::{connect, share};
 use crate::state::State;
 use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
 use crate::tunnel::{Connection, ConnectionFacts};
@@ -49,17 +49,13 @@ pub(crate) async fn connection(
             text: format!("the connections to {peer} take no more tunnels"),
         });
     }
-    let mut running = start(state, peer);
-    let dialled = match running.wait_for(Option::is_some).await {
-        Ok(dialled) => dialled.clone(),
-        Err(_) => None,
-    };
-    dialled.unwrap_or_else(|| {
-        Err(DialError {
-            reason: "draining",
-            text: "the gateway goes down".to_owned(),
-        })
-    })?;
+    let (running, is_joined) = start(state, peer);
+    let mut dialled = outcome(running).await;
+    if is_joined && dialled.is_err() {
+        // That dial began earlier, and its failure may be over. One that runs now began later.
+        dialled = outcome(start(state, peer).0).await;
+    }
+    dialled?;
     state
         .pool
         .pick(peer)
@@ -70,10 +66,24 @@ pub(crate) async fn connection(
         })
 }
 
-/// Starts to dial a peer, or joins the dial that is running.
-fn start(state: &Arc<State>, peer: &PeerName) -> watch::Receiver<Option<Dialled>> {
+/// Waits for what comes of a dial.
+async fn outcome(mut running: watch::Receiver<Option<Dialled>>) -> Dialled {
+    let dialled = match running.wait_for(Option::is_some).await {
+        Ok(dialled) => dialled.clone(),
+        Err(_) => None,
+    };
+    dialled.unwrap_or_else(|| {
+        Err(DialError {
+            reason: "draining",
+            text: "the gateway goes down".to_owned(),
+        })
+    })
+}
+
+/// Starts to dial a peer, or joins the dial that is running; whether it was joined.
+fn start(state: &Arc<State>, peer: &PeerName) -> (watch::Receiver<Option<Dialled>>, bool) {
     let sender = match state.pool.dial(peer) {
-        Dial::Running(running) => return running,
+        Dial::Running(running) => return (running, true),
         Dial::Start(sender) => sender,
     };
     let receiver = sender.subscribe();
@@ -94,7 +104,7 @@ fn start(state: &Arc<State>, peer: &PeerName) -> watch::Receiver<Option<Dialled>
         state.pool.dialled(&peer);
         sender.send_replace(Some(dialled));
     });
-    receiver
+    (receiver, false)
 }
 
 /// Dials all gateways of a peer, one a little after the other, until one answers.
@@ -152,8 +162,13 @@ async fn dial_one(
     let timeouts = &state.config.timeouts;
     let connect = async {
         let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-        for address in lookup_host((gateway.host.as_str(), gateway.port.get())).await? {
-            match TcpStream::connect(address).await {
+        let addresses = state
+            .resolve_gateways
+            .resolve(&gateway.host, gateway.port.get())
+            .await?;
+        let share = share(timeouts.dial, addresses.len());
+        for address in addresses {
+            match connect(address, share).await {
                 Ok(socket) => return Ok((socket, address)),
                 Err(error) => last = error,
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::snapshot::Export;
-use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::copy::carry;
@@ -15,6 +15,7 @@ use crate::limits;
 use crate::listen::prepare;
 use crate::live::{Subject, decide_export};
 use crate::metrics::Side;
+use crate::resolve;
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnel::connection::Closed;
@@ -41,7 +42,11 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         detail: "",
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| {
-        record.write(&state.metrics);
+        if state.budgets.peer(&peer) {
+            record.write(&state.metrics);
+        } else {
+            record.count(&state.metrics);
+        }
         // The peer learns the reason, not what stands behind it.
         tunnel.refuse(record.outcome.reason(), "");
     };
@@ -140,10 +145,12 @@ async fn connect(
         .check_text(&host)
         .map_err(|refusal| refused(refusal.to_string()))?;
     let connect = async {
-        let addresses: Vec<_> = lookup_host((host.as_str(), port))
+        let addresses = state
+            .resolve_exports
+            .resolve(&host, port)
             .await
-            .map_err(|error| unreachable(&host, port, &error))?
-            .collect();
+            .map_err(|error| unreachable(&host, port, &error))?;
+        let share = resolve::share(state.config.timeouts.connect, addresses.len());
         let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let mut last = unreachable(&host, port, &none);
         for address in addresses {
@@ -156,7 +163,7 @@ async fn connect(
                 last = refused(format!("{address} is the gateway's own"));
                 continue;
             }
-            match TcpStream::connect(address).await {
+            match resolve::connect(address, share).await {
                 Ok(socket) => return Ok((socket, address)),
                 Err(error) => last = unreachable(&host, port, &error),
             }
@@ -178,12 +185,23 @@ fn unreachable(host: &str, port: u16, error: &io::Error) -> (Outcome, String) {
     (Outcome::ExportUnreachable, text)
 }
 
-/// Whether an address is that of the gateway's or of the admin port.
+/// Whether an address is that of the gateway's or of the admin port, or an import's listener: an
+/// export that leads back into an import could go round without end.
 async fn is_own(state: &State, address: SocketAddr) -> bool {
     let is_own_port = [state.listen, state.admin]
         .iter()
         .any(|own| own.port() == address.port());
-    is_own_port && is_local(address.ip()).await
+    let imports = state.config.import_address;
+    let to = address.ip();
+    // Beside an import that listens at one address, another one may have a service at its port.
+    let is_import =
+        (imports.is_unspecified() || to.is_unspecified() || to.to_canonical() == imports)
+            && state
+                .listeners
+                .lock()
+                .values()
+                .any(|listener| listener.address().port() == address.port());
+    (is_own_port || is_import) && is_local(to).await
 }
 
 /// Whether an address is this host's: then packets to it leave from it. None is sent.

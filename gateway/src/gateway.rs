@@ -160,6 +160,18 @@ impl Gateway {
     }
 }
 
+// === impl ImportListener ===
+
+impl ImportListener {
+    /// Where it listens, or is to.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Listening(address) | Self::Failed(address, _) => *address,
+        }
+    }
+}
+
 // === impl Running ===
 
 impl Running {

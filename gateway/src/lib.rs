@@ -9,6 +9,7 @@
 //! whole; without one, nothing is let through. A changed snapshot judges live connections anew.
 
 mod admin;
+mod budget;
 pub mod config;
 mod copy;
 pub mod decision;
@@ -24,6 +25,7 @@ mod live;
 mod metrics;
 mod pool;
 mod reach;
+mod resolve;
 mod state;
 mod tls;
 pub mod tunnel;

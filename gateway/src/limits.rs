@@ -10,6 +10,13 @@ use parking_lot::Mutex;
 /// is for those that hang until their deadline.
 pub(crate) const HANDSHAKES: usize = 512;
 
+/// Handshakes at a time with one address (an IPv6 network of 64 bits), so that one host that lets
+/// them hang doesn't have all of them: more than a busy site behind one address makes.
+pub(crate) const HANDSHAKES_PER_ADDRESS: usize = 64;
+
+/// Names that are resolved at a time: an eighth of the threads for what blocks, twice.
+pub(crate) const LOOKUPS: usize = 64;
+
 /// Connections that one peer may have open to this gateway: a few from each of its replicas, and
 /// again as many while certificates change.
 pub(crate) const CONNECTIONS_PER_PEER: usize = 64;

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::limits;
+use crate::limits::{self, Slot};
 use crate::link;
 use crate::state::State;
 use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
@@ -31,6 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A request's header: nobody needs longer for a health check.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A whole request with its answer, however slowly the other side reads.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest header of a request.
 const MAX_HEADER: usize = 16 * 1024;
@@ -104,6 +107,14 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
+        let Some(slot) = state
+            .handshakes
+            .take(&network(address.ip()), limits::HANDSHAKES_PER_ADDRESS)
+        else {
+            failed(&state, address, "limit", "handshakes of the address");
+            continue;
+        };
+        let handshake = (handshake, slot);
         let task = handle(
             Arc::clone(&state),
             socket,
@@ -118,17 +129,29 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
     }
 }
 
+/// What counts as one host: an address, or the network that an IPv6 host has to itself.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str) {
+    state.metrics.handshake("accept", reason);
+    if state.budgets.stranger() {
+        tracing::info!(target: "weft::handshake", role = "accept", %address, reason, detail, "handshake failed");
+    }
+}
+
 async fn handle(
     state: Arc<State>,
     socket: TcpStream,
     address: SocketAddr,
-    handshake: OwnedSemaphorePermit,
+    handshake: (OwnedSemaphorePermit, Slot<IpAddr>),
     http: Arc<Semaphore>,
 ) {
-    let refused = |reason: &'static str, detail: &str| {
-        state.metrics.handshake("accept", reason);
-        tracing::info!(target: "weft::handshake", role = "accept", %address, reason, detail, "handshake failed");
-    };
+    let refused = |reason, detail: &str| failed(&state, address, reason, detail);
     // One snapshot for the whole handshake.
     let Some(world) = state.world() else {
         return refused("no_snapshot", "");
@@ -180,14 +203,17 @@ async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Sem
         state.metrics.http_requests.inc();
         async move { Ok::<_, Infallible>(answer(&request)) }
     });
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "http connection ended");
+        // One request each: no connection outlives the certificate that it was accepted by.
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(HTTP_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),
+        Err(_) => tracing::debug!("http connection took too long"),
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum Subject {
     Import {
         /// Where the client connects from.
         address: IpAddr,
+        /// Who the client was, as the peer was told.
+        client: Option<Arc<Client>>,
         /// The import.
         import: ObjectName,
         /// The peer that it goes to.
@@ -120,11 +122,16 @@ impl Subject {
         let decision = match self {
             Self::Import {
                 address,
+                client: told,
                 import,
                 peer,
                 export,
             } => {
                 let client = snapshot.workloads.client(*address).map(Arc::as_ref);
+                // The peer decided by what it was told, and can't know of another client.
+                if client != told.as_deref() {
+                    return false;
+                }
                 let Some(import) = snapshot.imports.get(import) else {
                     return false;
                 };

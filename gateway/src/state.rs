@@ -1,7 +1,7 @@
 //! What all tasks of a gateway share.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -11,6 +11,7 @@ use rustls::crypto::CryptoProvider;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budgets;
 use crate::config::Config;
 use crate::copy::Counters;
 use crate::gateway::ImportListener;
@@ -20,6 +21,7 @@ use crate::live::{Entry, Live, Subject};
 use crate::metrics::{Metrics, Side};
 use crate::pool::Pool;
 use crate::reach::Reachability;
+use crate::resolve::Resolver;
 use crate::world::World;
 
 /// What all tasks of a gateway share.
@@ -45,6 +47,14 @@ pub(crate) struct State {
     pub tunnels: Slots<PeerName>,
     /// Connections in use, by import.
     pub import_connections: Slots<ObjectName>,
+    /// Handshakes in progress, by the other side's network.
+    pub handshakes: Slots<IpAddr>,
+    /// Names of exported services.
+    pub resolve_exports: Resolver,
+    /// Names of peers' gateways; of its own, so that exports can't hold up the peers.
+    pub resolve_gateways: Resolver,
+    /// What strangers and peers may make us write to the log.
+    pub budgets: Budgets,
     /// How the imports' listeners do.
     pub listeners: Mutex<BTreeMap<ObjectName, ImportListener>>,
     /// Where other gateways connect to.
@@ -93,6 +103,10 @@ impl State {
             balance: Balance::default(),
             tunnels: Slots::default(),
             import_connections: Slots::default(),
+            handshakes: Slots::default(),
+            resolve_exports: Resolver::default(),
+            resolve_gateways: Resolver::default(),
+            budgets: Budgets::default(),
             listeners: Mutex::default(),
             listen,
             admin,

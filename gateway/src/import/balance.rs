@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use fabric::api::LoadBalancing;
 use fabric::name::ObjectName;
 use parking_lot::Mutex;
+use rand::seq::SliceRandom;
 
 /// Where each import's next connection goes.
 #[derive(Debug, Default)]
@@ -24,21 +25,24 @@ impl Balance {
         count: usize,
         is_down: impl Fn(usize) -> bool,
     ) -> Vec<usize> {
-        let start = match scheme {
-            _ if count == 0 => return Vec::new(),
-            LoadBalancing::Static => 0,
-            LoadBalancing::Random => rand::random_range(0..count),
-            LoadBalancing::RoundRobin => {
-                let mut turns = self.turns.lock();
-                let turn = turns.entry(import.clone()).or_insert(0);
-                let start = *turn % count;
-                *turn = turn.wrapping_add(1);
-                start
+        // Asked once each: the answers may change meanwhile.
+        let (mut down, mut up): (Vec<_>, Vec<_>) = (0..count).partition(|source| is_down(*source));
+        if scheme == LoadBalancing::Random {
+            up.shuffle(&mut rand::rng());
+            down.shuffle(&mut rand::rng());
+        }
+        if scheme == LoadBalancing::RoundRobin && count > 0 {
+            let mut turns = self.turns.lock();
+            let turn = turns.entry(import.clone()).or_insert(0);
+            // Among those that answer, or the one behind a dead one would serve for both.
+            for part in [&mut up, &mut down] {
+                let step = turn.checked_rem(part.len()).unwrap_or(0);
+                part.rotate_left(step);
             }
-        };
-        let mut order: Vec<_> = (0..count).map(|step| (start + step) % count).collect();
-        order.sort_by_key(|source| is_down(*source));
-        order
+            *turn = turn.wrapping_add(1);
+        }
+        up.append(&mut down);
+        up
     }
 
     /// Forgets imports that aren't there any more.
@@ -62,8 +66,26 @@ mod tests {
         assert_eq!(order(&[]), [0, 1, 2]);
         assert_eq!(order(&[]), [1, 2, 0]);
         assert_eq!(order(&[2]), [0, 1, 2]);
+        assert_eq!(order(&[2]), [1, 0, 2]);
         assert_eq!(order(&[0]), [1, 2, 0]);
-        assert_eq!(order(&[0, 1, 2]), [1, 2, 0]);
+        assert_eq!(order(&[0, 1, 2]), [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_source_that_is_down_leaves_its_share_to_all_the_others() {
+        let (balance, import) = (Balance::default(), "shop/till".parse().unwrap());
+        for scheme in [LoadBalancing::RoundRobin, LoadBalancing::Random] {
+            let mut served = [0_usize; 3];
+            for _ in 0..600 {
+                served[balance.order(&import, scheme, 3, |source| source == 0)[0]] += 1;
+            }
+            assert_eq!(served[0], 0);
+            // Half each; without it the second would serve two thirds.
+            assert!(
+                served[1].abs_diff(served[2]) < 150,
+                "{scheme:?}: {served:?}"
+            );
+        }
     }
 
     #[test]

@@ -120,6 +120,7 @@ pub(crate) async fn serve(
     record.rule = rule;
     let subject = Subject::Import {
         address: address.ip(),
+        client: client.cloned(),
         import: import.clone(),
         peer: source.peer.clone(),
         export: source.export.name.clone(),

@@ -15,6 +15,9 @@ use super::reason::Reason;
 /// than they carry nor hold on to the whole buffer that they were read with.
 const MERGE_BELOW: usize = 16 * 1024;
 
+/// Payloads that may wait as they were read: more than a reader that keeps up leaves behind.
+const MAX_WHOLE: usize = 4;
+
 /// One tunnel, in the hands of the task that carries its bytes; dropped early, it is reset.
 #[derive(Debug)]
 pub struct Tunnel {
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     incoming: Notify,
     /// Credit was received, or the tunnel was broken.
     credit: Notify,
+    /// The tunnel was broken.
+    broken: Notify,
 }
 
 #[derive(Debug)]
@@ -120,6 +125,16 @@ impl Tunnel {
         if self.shared.end(Broken::Ended(reason)) {
             let frame = frame::Frame::Reset(self.shared.id, reason, String::new());
             self.connection.send_control(&frame);
+        }
+    }
+
+    /// Waits until the tunnel is broken off, whatever its directions wait for.
+    pub async fn broken(&self) -> Broken {
+        loop {
+            if let Some(broken) = &self.shared.state.lock().broken {
+                return broken.clone();
+            }
+            self.shared.broken.notified().await;
         }
     }
 
@@ -237,6 +252,7 @@ impl Shared {
             }),
             incoming: Notify::new(),
             credit: Notify::new(),
+            broken: Notify::new(),
         }
     }
 
@@ -262,12 +278,14 @@ impl Shared {
             };
             state.allowance = allowance;
             state.received_end = end;
+            let copy = payload.len() < MERGE_BELOW || state.chunks.len() >= MAX_WHOLE;
             match state.chunks.back_mut() {
                 _ if payload.is_empty() => {}
                 Some(Chunk::Merged(merged)) if merged.len() + payload.len() <= MERGE_BELOW => {
                     merged.extend_from_slice(&payload);
                 }
-                _ if payload.len() < MERGE_BELOW => state
+                // Neither may many large ones: each holds the whole buffer that it was read with.
+                _ if copy => state
                     .chunks
                     .push_back(Chunk::Merged(BytesMut::from(&payload[..]))),
                 _ => state.chunks.push_back(Chunk::Whole(payload)),
@@ -321,6 +339,30 @@ impl Shared {
         }
         self.incoming.notify_one();
         self.credit.notify_one();
+        self.broken.notify_one();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_tunnel_holds_on_to_few_read_buffers() {
+        let shared = Shared::new(1, 256 * 1024, 0);
+        let buffers: Vec<_> = (0..16).map(|_| Bytes::from(vec![7; 128 * 1024])).collect();
+        for buffer in &buffers {
+            assert!(shared.received(buffer.slice(..MERGE_BELOW), false));
+        }
+        let held = buffers.iter().filter(|buffer| !buffer.is_unique());
+        assert_eq!(held.count(), MAX_WHOLE);
+        let waiting = |chunk: &Chunk| match chunk {
+            Chunk::Whole(bytes) => bytes.len(),
+            Chunk::Merged(bytes) => bytes.len(),
+        };
+        let state = shared.state.lock();
+        let length: usize = state.chunks.iter().map(waiting).sum();
+        assert_eq!(length, 256 * 1024);
     }
 }

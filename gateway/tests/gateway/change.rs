@@ -115,6 +115,27 @@ async fn a_client_that_is_another_by_now_is_judged_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_with_other_labels_than_the_destination_was_told_is_cut() {
+    let two = Two::open().await;
+    let till = [("client.clusterlink.net/labels.app", "till")];
+    let tills = two
+        .east("second")
+        .policy("tills", Action::Allow, &till, &[]);
+    two.pair.east.apply(&tills).await;
+    let mut ledger = echoing(two.pair.import).await;
+    // West allows everything; it is east that looked at the label.
+    let plan = two.west("second").allow_all().state(|state| {
+        for workload in &mut state.workloads {
+            workload.labels.insert("app".to_owned(), "kiosk".to_owned());
+        }
+    });
+    two.pair.west.apply(&plan).await;
+    breaks(&mut ledger).await;
+    assert!(talk(two.pair.import, "hello").await.is_err());
+    two.pair.east.decides("export", "default_deny", 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_peer_loses_its_connections() {
     let two = Two::open().await;
     let mut ledger = echoing(two.pair.import).await;

@@ -7,6 +7,8 @@ use crate::common::authority::Authority;
 use crate::common::peer::{Peer, free_port, loopback};
 use crate::common::plan::Planner;
 use crate::common::service::{Service, talk};
+use crate::common::soon;
+use crate::world::Pair;
 
 /// `west` imports from `east` and `north`, whose services say their peer's name.
 struct Three {
@@ -242,4 +244,68 @@ async fn a_peer_that_only_dials_out_can_serve() {
             .await,
         None
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_joined_a_dial_which_fails_gets_one_of_its_own() {
+    let pair = Pair::started(Service::echo().await).await;
+    pair.east
+        .apply(&pair.east_plan().peer("x", &[]).allow_all())
+        .await;
+    // In front of east: the first connection hangs until it is told to fail.
+    let front = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plan = Planner::new("west", pair.authority.certificate())
+        .peer("east", &[front.local_addr().unwrap()])
+        .import("ledger", pair.import.port(), &[("east", "ledger")]);
+    pair.west.apply(&plan.allow_all()).await;
+    let (hanging, _) = soon("the heartbeat's dial", front.accept()).await.unwrap();
+    let import = pair.import;
+    let client = tokio::spawn(async move { talk(import, "hello").await });
+    pair.west.counts("weft_import_connections_total", 1.0).await;
+    // That it has joined isn't to be seen; when it is late, it has nothing to join.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    drop(hanging);
+    let address = pair.east.address();
+    let pass = tokio::spawn(async move {
+        let mut passing = tokio::task::JoinSet::new();
+        while let Ok((mut near, _)) = front.accept().await {
+            passing.spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(address).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    assert_eq!(client.await.unwrap().unwrap(), "hello");
+    pass.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_can_import_from_itself() {
+    let pair = Pair::started(Service::echo().await).await;
+    let plan = Planner::new("west", pair.authority.certificate())
+        .committed("west", &pair.west_leaf.certificate)
+        .peer("west", &[pair.west.address()])
+        .export("ledger", pair.service.address)
+        .import("ledger", pair.import.port(), &[("west", "ledger")]);
+    pair.west.apply(&plan.clone().allow_all()).await;
+    pair.west.sees("west", true).await;
+    assert_eq!(talk(pair.import, "hello").await.unwrap(), "hello");
+    pair.west.decides("export", "allowed", 1.0).await;
+    // And by its own rules.
+    pair.west.apply(&plan.revision("second")).await;
+    assert!(talk(pair.import, "hello").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_leads_back_into_an_import_does_not_go_round() {
+    let pair = Pair::started(Service::echo().await).await;
+    let plan = Planner::new("west", pair.authority.certificate())
+        .peer("west", &[pair.west.address()])
+        .export("ledger", pair.import)
+        .import("ledger", pair.import.port(), &[("west", "ledger")]);
+    pair.west.apply(&plan.allow_all()).await;
+    assert!(talk(pair.import, "hello").await.is_err());
+    pair.west.decides("export", "guard_refused", 1.0).await;
+    let once = "weft_import_connections_total";
+    assert_eq!(pair.west.metric(once).await, Some(1.0));
 }

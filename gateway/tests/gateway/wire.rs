@@ -1,5 +1,6 @@
 //! A peer that breaks the rules, frame by frame.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -65,6 +66,15 @@ struct Raw {
 }
 
 async fn connect(pair: &Pair, leaf: Option<&Leaf>, alpn: &[u8]) -> std::io::Result<Raw> {
+    connect_from("127.0.0.1", pair, leaf, alpn).await
+}
+
+async fn connect_from(
+    from: &str,
+    pair: &Pair,
+    leaf: Option<&Leaf>,
+    alpn: &[u8],
+) -> std::io::Result<Raw> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -84,7 +94,9 @@ async fn connect(pair: &Pair, leaf: Option<&Leaf>, alpn: &[u8]) -> std::io::Resu
     if !alpn.is_empty() {
         config.alpn_protocols = vec![alpn.to_vec()];
     }
-    let socket = TcpStream::connect(pair.east.address()).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from.parse::<Ipv4Addr>().unwrap(), 0).into())?;
+    let socket = socket.connect(pair.east.address()).await?;
     let name = ServerName::try_from("east").unwrap();
     let stream = TlsConnector::from(Arc::new(config))
         .connect(name, socket)
@@ -337,4 +349,69 @@ async fn peer_attributes_are_not_what_the_other_side_says() {
     assert_eq!(ask(&pair.west_leaf).await, Some(Frame::Accept(1)));
     let refused = ask(&north).await;
     assert!(matches!(refused, Some(Frame::Refuse(1, reason, _)) if reason.as_str() == "denied"));
+}
+
+/// A service that reads to the end, and then neither says anything nor closes.
+async fn silent() -> Service {
+    Service::start(|mut socket| async move {
+        let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+        std::future::pending::<()>().await;
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_behind_the_end_lets_go_of_a_silent_service() {
+    let pair = Pair::open(silent().await).await;
+    let mut raw = Raw::greeted(&pair).await;
+    raw.send(&open(1, "shop/ledger")).await;
+    assert_eq!(raw.receive().await, Some(Frame::Accept(1)));
+    let end = Frame::Data {
+        tunnel: 1,
+        payload: Bytes::new(),
+        end: true,
+    };
+    raw.send(&end).await;
+    let aborted = gateway::tunnel::Reason::Aborted;
+    raw.send(&Frame::Reset(1, aborted, String::new())).await;
+    let ended = "weft_connections_ended_total{side=\"export\",reason=\"peer_aborted\"}";
+    pair.east.counts(ended, 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_aborts_behind_its_end_lets_go_of_a_silent_service() {
+    let pair = Pair::open(silent().await).await;
+    let mut client = TcpStream::connect(pair.import).await.unwrap();
+    client.write_all(b"that is all").await.unwrap();
+    client.shutdown().await.unwrap();
+    pair.east.decides("export", "allowed", 1.0).await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    let ended = |side: &str, reason: &str| {
+        format!("weft_connections_ended_total{{side=\"{side}\",reason=\"{reason}\"}}")
+    };
+    pair.west.counts(&ended("import", "aborted"), 1.0).await;
+    pair.east
+        .counts(&ended("export", "peer_aborted"), 1.0)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_host_with_hanging_handshakes_does_not_lock_out_another() {
+    let pair = Pair::started(Service::echo().await).await;
+    pair.east.apply(&pair.east_plan().allow_all()).await;
+    let mut hanging = Vec::new();
+    for _ in 0..65 {
+        hanging.push(TcpStream::connect(pair.east.address()).await.unwrap());
+    }
+    pair.east.handshakes("accept", "limit").await;
+    let mut raw = connect_from("127.0.0.2", &pair, Some(&pair.west_leaf), b"")
+        .await
+        .unwrap();
+    raw.bytes(b"GET /healthz HTTP/1.1\r\nhost: east\r\n\r\n")
+        .await;
+    // To the end: a connection answers one request, and so never outlives its certificate.
+    let mut answer = String::new();
+    let _ = soon("the answer", raw.stream.read_to_string(&mut answer)).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
