@@ -74,6 +74,31 @@ pub(super) fn deepen(
     Ok(true)
 }
 
+/// Brings a commit of the reference's history into the store; false where it isn't found.
+pub(super) fn recover(
+    store: &git2::Repository,
+    operation: &Arc<Operation>,
+    commit: Oid,
+    depths: &[i32],
+) -> Result<bool, FetchError> {
+    if let Place::Local(path) = &operation.remote.address.0 {
+        let source = local::open(path)?;
+        if source.find_commit(commit).is_err() {
+            return Ok(false);
+        }
+        local::copy(&source, store, commit, operation)?;
+        mark_shallow(store, commit)?;
+        return Ok(true);
+    }
+    for depth in depths {
+        deepen(store, operation, *depth)?;
+        if store.find_commit(commit).is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn smart(
     store: &git2::Repository,
     operation: &Arc<Operation>,

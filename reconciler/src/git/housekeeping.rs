@@ -11,6 +11,9 @@ use super::fetch::write_whole;
 /// As many packs as Git itself lets come together: each is a file to search for every object.
 const MAX_PACKS: usize = 50;
 
+/// Twice what one fetch may receive: the least that lets a new pack stand beside the one before.
+const MAX_PACK_BYTES: u64 = 1 << 30;
+
 /// Why a store can't be had.
 #[derive(Debug)]
 pub(super) enum Busy {
@@ -55,17 +58,23 @@ fn is_residue(name: &str) -> bool {
     is_lock || name.starts_with("tmp_") || name.contains("_git2_") || name == "shallow.new"
 }
 
-/// Packs a store with many packs anew, down to the commits that its references name and without
+/// Packs a store with many packs, or large ones, anew, down to the commits that its references name and without
 /// their history; true when it did, and the store is to be opened again.
 pub(super) fn compact(store: &git2::Repository) -> Result<bool, git2::Error> {
     let directory = store.path().join("objects/pack");
     let before = packs(&directory).map_err(io_error)?;
-    if before.len() <= MAX_PACKS {
+    let is_large = before.len() > 1 && size(&directory).map_err(io_error)? > MAX_PACK_BYTES;
+    if before.len() <= MAX_PACKS && !is_large {
         return Ok(false);
     }
     let mut commits = BTreeSet::new();
     for reference in store.references_glob("refs/weft/*")? {
         commits.insert(reference?.peel_to_commit()?.id());
+    }
+    if commits.is_empty() {
+        // Fetches that all failed in the end left packs with nothing in them that is wanted.
+        remove(&directory, &before).map_err(io_error)?;
+        return Ok(true);
     }
     let mut pack = store.packbuilder()?;
     for commit in &commits {
@@ -93,19 +102,32 @@ pub(super) fn compact(store: &git2::Repository) -> Result<bool, git2::Error> {
     // Before the history goes, it is said that it isn't there.
     let text: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
     write_whole(&store.path().join("shallow"), &text).map_err(io_error)?;
-    for name in &before {
-        // The index first: without it the pack isn't looked for.
-        for extension in ["idx", "pack"] {
-            let path = directory.join(format!("{name}.{extension}"));
-            fs::remove_file(path).map_err(io_error)?;
-        }
-    }
+    remove(&directory, &before).map_err(io_error)?;
     tracing::debug!(
         packs = before.len(),
         commits = commits.len(),
         "packed the Git store anew"
     );
     Ok(true)
+}
+
+fn remove(directory: &Path, packs: &BTreeSet<String>) -> io::Result<()> {
+    for name in packs {
+        // The index first: without it the pack isn't looked for.
+        for extension in ["idx", "pack"] {
+            fs::remove_file(directory.join(format!("{name}.{extension}")))?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of everything in the directory of packs.
+fn size(directory: &Path) -> io::Result<u64> {
+    let mut size = 0;
+    for entry in fs::read_dir(directory)? {
+        size += entry?.metadata()?.len();
+    }
+    Ok(size)
 }
 
 /// The names of the finished packs, without extension.

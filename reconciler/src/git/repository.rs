@@ -112,9 +112,27 @@ impl Repository {
         limits: FetchLimits,
         cancelled: &CancellationToken,
     ) -> Result<Fetched, Error> {
-        let repository = self.inner.lock();
+        let mut repository = self.inner.lock();
+        // Here too, since a fetch that fails in the end may leave its pack behind.
+        self.compact(&mut repository);
         Operation::run(remote, limits, cancelled, |operation| {
             fetch::fetch(&repository, operation)
+        })
+        .map_err(|source| fetch_error(remote, source))
+    }
+
+    /// Brings an older commit back into a store that lost it; false where the remote's reference
+    /// doesn't lead to it within the bound.
+    pub fn recover(
+        &self,
+        remote: &Remote,
+        commit: CommitId,
+        limits: FetchLimits,
+        cancelled: &CancellationToken,
+    ) -> Result<bool, Error> {
+        let repository = self.inner.lock();
+        Operation::run(remote, limits, cancelled, |operation| {
+            fetch::recover(&repository, operation, commit.0, &DEPTHS)
         })
         .map_err(|source| fetch_error(remote, source))
     }
@@ -199,7 +217,12 @@ impl Repository {
             }
         }
         drop(database);
-        let reopened = housekeeping::compact(&repository).and_then(|is_new| match is_new {
+        self.compact(&mut repository);
+        Ok(())
+    }
+
+    fn compact(&self, repository: &mut git2::Repository) {
+        let reopened = housekeeping::compact(repository).and_then(|is_new| match is_new {
             true => git2::Repository::open_bare(&self.path).map(Some),
             false => Ok(None),
         });
@@ -209,7 +232,6 @@ impl Repository {
             // It only takes more room for now.
             Err(error) => tracing::warn!(%error, "the Git store can't be packed anew"),
         }
-        Ok(())
     }
 
     /// The files of a commit that the model asks for, read from the object database.

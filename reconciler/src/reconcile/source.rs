@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,13 +50,19 @@ const HISTORY_DEADLINE: Duration = Duration::from_secs(20);
 
 impl Source {
     pub(super) fn open(options: &Options) -> Result<Self, Error> {
+        let directory = &options.git_directory;
+        let repository = match Repository::open_or_init(directory) {
+            // What it held can be had again, and what is in force doesn't depend on it.
+            Err(error @ Error::Open { .. }) => make_anew(directory, &error),
+            opened => opened,
+        };
         Ok(Self {
             peer: options.peer.clone(),
             remote: options.remote.clone(),
-            directory: options.git_directory.clone(),
+            directory: directory.clone(),
             limits: options.limits,
             fetch: options.fetch,
-            repository: Repository::open_or_init(&options.git_directory)?,
+            repository: repository?,
             cache: BlobCache::new(),
         })
     }
@@ -69,12 +75,29 @@ impl Source {
         now: Timestamp,
         cancelled: &CancellationToken,
     ) -> Result<Option<Built>, Error> {
+        if !self.directory.join("HEAD").exists() {
+            // Somebody removed it, or there was no room when it was made anew.
+            self.repository = Repository::open_or_init(&self.directory)?;
+        }
         let fetched = self.repository.fetch(&self.remote, self.fetch, cancelled)?;
         let commit = fetched.commit;
         if settled == Some(commit) {
             return Ok(None);
         }
         tracing::debug!(%commit, received = fetched.received, "fetched");
+        let built = self.read_and_build(commit, good, now, cancelled);
+        // Also after a failure, or commits that fail would add up.
+        self.cache.sweep();
+        Ok(Some(self.finish(commit, good, built?)))
+    }
+
+    fn read_and_build(
+        &mut self,
+        commit: CommitId,
+        good: &Good,
+        now: Timestamp,
+        cancelled: &CancellationToken,
+    ) -> Result<Build, Error> {
         let head = match self.repository.tree(commit, &self.limits, &mut self.cache) {
             Ok(head) => head,
             Err(error @ Error::Read { .. }) => {
@@ -86,15 +109,19 @@ impl Source {
         let mut built = build(&head, &LastGood::default(), now);
         // Older commits are read only where something stands still at them.
         if built.is_held || !built.frozen.is_empty() {
-            let last_good = self.last_good(good, &built)?;
+            let last_good = self.last_good(good, &built, cancelled)?;
             built = build(&head, &last_good, now);
         }
-        self.cache.sweep();
-        Ok(Some(self.finish(commit, good, built)))
+        Ok(built)
     }
 
     /// The trees of the scopes that the new commit freezes.
-    fn last_good(&mut self, good: &Good, built: &Build) -> Result<LastGood, Error> {
+    fn last_good(
+        &mut self,
+        good: &Good,
+        built: &Build,
+        cancelled: &CancellationToken,
+    ) -> Result<LastGood, Error> {
         let mut trees: HashMap<Revision, Tree> = HashMap::new();
         let mut tree = |revision: &Revision| -> Result<Option<Tree>, Error> {
             if let Some(tree) = trees.get(revision) {
@@ -103,9 +130,20 @@ impl Source {
             let Ok(commit) = CommitId::try_from(revision) else {
                 return Ok(None);
             };
-            let tree = self
-                .repository
-                .tree(commit, &self.limits, &mut self.cache)?;
+            let mut read = || self.repository.tree(commit, &self.limits, &mut self.cache);
+            let tree = match read() {
+                // A store that was made anew has the newest commit alone.
+                Err(error @ Error::Read { .. }) => {
+                    let recovered =
+                        self.repository
+                            .recover(&self.remote, commit, self.fetch, cancelled)?;
+                    if !recovered {
+                        return Err(error);
+                    }
+                    read()?
+                }
+                read => read?,
+            };
             trees.insert(revision.clone(), tree.clone());
             Ok(Some(tree))
         };
@@ -202,18 +240,22 @@ impl Source {
 
     /// Begins with an empty Git store: this one lacks or damaged what it should hold.
     fn recreate(&mut self, error: &Error) -> Result<(), Error> {
-        tracing::warn!(
-            directory = %self.directory.display(),
-            %error,
-            "the Git store is damaged; it is made anew"
-        );
-        fs::remove_dir_all(&self.directory).map_err(|source| Error::File {
-            path: self.directory.clone(),
-            source,
-        })?;
-        self.repository = Repository::open_or_init(&self.directory)?;
+        self.repository = make_anew(&self.directory, error)?;
         Ok(())
     }
+}
+
+fn make_anew(directory: &Path, error: &Error) -> Result<Repository, Error> {
+    tracing::warn!(
+        directory = %directory.display(),
+        %error,
+        "the Git store is damaged; it is made anew"
+    );
+    fs::remove_dir_all(directory).map_err(|source| Error::File {
+        path: directory.to_owned(),
+        source,
+    })?;
+    Repository::open_or_init(directory)
 }
 
 /// The commits at which something was last good.

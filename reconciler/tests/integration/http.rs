@@ -375,3 +375,25 @@ fn a_pack_that_breaks_off_leaves_the_store_as_it_was() {
     );
     assert_eq!(store.fetch(&server.remote()).unwrap().commit, third);
 }
+
+#[test]
+fn fetches_that_fail_in_the_end_do_not_fill_the_disk() {
+    let (origin, store) = (Origin::new(), Store::new());
+    let server = Server::start(origin.root());
+    origin.commit(&[FABRIC]);
+    let remote = server.remote().with_reference("data".parse().unwrap());
+    for i in 0..60 {
+        // A tag of something that is no commit: what was fetched for it is of no use.
+        let blob = origin.repository.blob(format!("{i}").as_bytes()).unwrap();
+        origin
+            .repository
+            .reference("refs/tags/data", blob, true, "")
+            .unwrap();
+        assert!(store.fetch(&remote).is_err());
+    }
+    let packs = std::fs::read_dir(store.raw().path().join("objects/pack")).unwrap();
+    assert!(packs.count() / 2 < 55);
+    // And it is still of use.
+    let commit = origin.commit(&[("policies/a.yaml", "a: 1\n")]);
+    assert_eq!(store.fetch(&server.remote()).unwrap().commit, commit);
+}

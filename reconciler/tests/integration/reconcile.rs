@@ -322,15 +322,23 @@ async fn broken_shared_files_hold_the_whole_fabric() {
     assert!(status.is_held && !status.is_ready());
     assert_eq!(running.exports(), named(&[("a", 1)]));
     running.stop().await;
+    // It does so over a restart, and for whatever comes on top.
+    let mut running = Running::start(state.path(), origin.remote());
+    assert!(running.settle(second).await.is_held);
+    assert_eq!(running.exports(), named(&[("a", 1)]));
+    let third = origin.commit(&[("peers/east/c.yaml", &export("c", 3))]);
+    assert!(running.settle(third).await.is_held);
+    assert_eq!(running.exports(), named(&[("a", 1)]));
+    running.stop().await;
     // A peer that never saw a good state has nothing in force.
     let fresh = tempfile::tempdir().unwrap();
     let mut running = Running::start(fresh.path(), origin.remote());
-    let status = running.settle(second).await;
+    let status = running.settle(third).await;
     assert!(status.is_held && status.in_force.is_none());
     assert!(running.store.snapshots().borrow().is_none());
-    let third = origin.commit(&[("fabric.yaml", FABRIC)]);
-    running.bring(third).await;
-    assert_eq!(running.exports(), named(&[("a", 1), ("b", 2)]));
+    let fourth = origin.commit(&[("fabric.yaml", FABRIC)]);
+    running.bring(fourth).await;
+    assert_eq!(running.exports(), named(&[("a", 1), ("b", 2), ("c", 3)]));
     running.stop().await;
 }
 
@@ -412,4 +420,52 @@ async fn a_damaged_git_store_is_made_anew() {
     let third = origin.commit(&[("peers/east/b.yaml", &export("b", 2))]);
     running.bring(third).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_git_store_that_cannot_be_opened_or_vanishes_is_made_anew() {
+    let (origin, state) = (Origin::new(), tempfile::tempdir().unwrap());
+    let first = fabric(&origin);
+    let mut running = Running::start(state.path(), origin.remote());
+    running.bring(first).await;
+    running.stop().await;
+    // Torn by a power cut.
+    fs::write(state.path().join("git/config"), "[core\0").unwrap();
+    let mut running = Running::start(state.path(), origin.remote());
+    assert_eq!(running.exports(), named(&[("a", 1)]));
+    let second = origin.commit(&[("peers/east/a.yaml", &export("a", 2))]);
+    running.bring(second).await;
+    // Gone while it is used.
+    fs::remove_dir_all(state.path().join("git")).unwrap();
+    let third = origin.commit(&[("peers/east/a.yaml", &export("a", 3))]);
+    running.bring(third).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_git_store_made_anew_gets_back_what_a_frozen_unit_stands_at() {
+    for is_local in [true, false] {
+        let (origin, state) = (Origin::new(), tempfile::tempdir().unwrap());
+        let server = Server::start(origin.root());
+        let remote = || match is_local {
+            true => origin.remote(),
+            false => server.remote(),
+        };
+        let first = fabric(&origin);
+        let mut running = Running::start(state.path(), remote());
+        running.bring(first).await;
+        let second = origin.commit(&[("peers/east/a.yaml", "spec: [unclosed\n")]);
+        running.settle(second).await;
+        running.stop().await;
+        fs::remove_dir_all(state.path().join("git")).unwrap();
+
+        let mut running = Running::start(state.path(), remote());
+        let third = origin.commit(&[("peers/west/b.yaml", &export("b", 2))]);
+        let status = running.settle(third).await;
+        assert!(status.units["east"].is_frozen);
+        assert_eq!(status.units["east"].revision, Some(first.revision()));
+        assert_eq!(status.units["west"].revision, Some(third.revision()));
+        assert_eq!(running.exports(), named(&[("a", 1)]));
+        running.stop().await;
+    }
 }
