@@ -46,7 +46,7 @@ impl Budgets {
         write
     }
 
-    /// Whether a refusal of what a peer asked for is written.
+    /// Whether a refusal of what a peer asked for, or that it came or went, is written.
     #[must_use]
     pub(crate) fn peer(&self, peer: &PeerName) -> bool {
         let (write, left_out) = self
@@ -56,7 +56,7 @@ impl Budgets {
             .or_default()
             .take(Instant::now());
         if let Some(count) = left_out {
-            tracing::warn!(target: "weft::decision", %peer, count, "refusals aren't written to the log");
+            tracing::warn!(target: "weft::decision", %peer, count, "refusals and connections aren't written to the log");
         }
         write
     }

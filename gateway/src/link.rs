@@ -47,12 +47,15 @@ pub(crate) async fn start(
         state.pool.remove(&connection);
         return Err(refused);
     }
-    tracing::info!(
-        peer = %connection.facts().peer,
-        address = %connection.facts().address,
-        role,
-        "connected to a gateway",
-    );
+    // A peer that comes and goes in a loop mustn't fill the log.
+    if state.budgets.peer(&connection.facts().peer) {
+        tracing::info!(
+            peer = %connection.facts().peer,
+            address = %connection.facts().address,
+            role,
+            "connected to a gateway",
+        );
+    }
     let live = state
         .metrics
         .gateway_connections
@@ -103,14 +106,16 @@ fn ended(state: &State, connection: &Connection, role: &'static str) {
         .gateway_connections_ended
         .get_or_create(&ReasonLabel { reason })
         .inc();
-    tracing::info!(
-        peer = %connection.facts().peer,
-        address = %connection.facts().address,
-        role,
-        reason,
-        detail = %why,
-        "a connection to a gateway ended",
-    );
+    if state.budgets.peer(&connection.facts().peer) {
+        tracing::info!(
+            peer = %connection.facts().peer,
+            address = %connection.facts().address,
+            role,
+            reason,
+            detail = %why,
+            "a connection to a gateway ended",
+        );
+    }
 }
 
 fn failed(error: &EstablishError) -> DialError {
