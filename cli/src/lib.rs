@@ -1,7 +1,7 @@
 //! The command line of Weft: arguments in, exit code out.
 //!
-//! Each subcommand is a file of [`command`]. Results go to the standard output, everything else to
-//! the standard error; exit codes are those of [`exit`].
+//! Each subcommand is a file of `command`. Results go to the standard output, everything else to
+//! the standard error; exit codes are those of `exit`.
 
 mod args;
 mod certificate;

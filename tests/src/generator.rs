@@ -18,7 +18,7 @@ const SHARED: usize = 2;
 /// Namespaces of a peer, over which its objects are spread.
 const NAMESPACES: usize = 3;
 
-/// Writes a fabric of exactly so many files, at least [`SHARED`] and one unit; the same one for the
+/// Writes a fabric of exactly so many files, no fewer than the shared ones and one unit; the same one for the
 /// same number, but for keys and certificates.
 pub fn generate(folder: &Path, files: usize) -> io::Result<()> {
     let peers = (files.saturating_sub(SHARED) / FILES).max(1);
