@@ -241,8 +241,14 @@ pub fn nearest<'a>(
     written: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    let length = written.chars().count();
     candidates
         .into_iter()
+        // So many letters are wrong at least, and to count letters is cheap.
+        .filter(|candidate| {
+            let other = candidate.chars().count();
+            length.abs_diff(other) * 3 <= other.max(3)
+        })
         .map(|candidate| (strsim::damerau_levenshtein(written, candidate), candidate))
         // A third of the letters wrong is still a slip; more is another word.
         .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))

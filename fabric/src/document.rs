@@ -16,7 +16,6 @@
 //! | everything else | string | |
 
 mod draft;
-mod findings;
 mod reader;
 mod scalar;
 mod spans;
@@ -25,7 +24,7 @@ mod syntax;
 use serde_json::Value;
 
 use crate::diagnostic::{Code, Finding, Span};
-use findings::Findings;
+use crate::findings::Findings;
 use reader::Reader;
 
 pub use spans::Spans;
@@ -91,7 +90,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Parsed {
             "the file has {} bytes, and at most {limit} are read",
             bytes.len()
         );
-        findings.push(Code::FileTooLarge, Span::FILE, || {
+        findings.push_with(Code::FileTooLarge, Span::FILE, || {
             Finding::new(Code::FileTooLarge, Span::FILE, message)
                 .with_help("split the file into several")
         });

@@ -20,17 +20,17 @@ use jiff::Timestamp;
 
 use crate::api::{self, FabricSpec, Fingerprint, LabelSelector, Object};
 use crate::attributes::{Labels, PeerAttributes};
-use crate::diagnostic::{Diagnostic, Effect};
+use crate::diagnostic::{Diagnostic, Effect, Label};
 use crate::identity::CertificateFacts;
 use crate::name::{ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 use crate::policy::Policies;
 use crate::resource::Resource;
-use crate::tree::{Blob, Tree};
+use crate::tree::{self, Blob, Scope, Tree};
 
-use self::scope::{Shared, UnitScope};
+use self::scope::Shared;
 
-pub use self::imports::GATEWAY_PORT;
+pub use self::imports::{ADMIN_PORT, GATEWAY_PORT};
 
 /// A fabric as it is to be in force: linked and checked, with all that failed a check left out.
 #[derive(Clone, Debug)]
@@ -49,7 +49,8 @@ pub struct Fabric {
     pub policies: Vec<SharedPolicy>,
     /// The units in force.
     pub units: BTreeMap<PeerName, Unit>,
-    /// The peers of which no good state was ever seen: their exports are unknown, not absent.
+    /// The peers whose unit is broken at the revision: what they export beside what is in force, if
+    /// anything is, is unknown and not absent.
     pub unknown: BTreeSet<PeerName>,
 }
 
@@ -174,17 +175,21 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         if let Some(good) = last_good
             .units
             .get(&name)
-            .and_then(|tree| good_unit(tree, &name))
+            .and_then(|tree| scope::read_good_unit(tree, &name))
         {
             in_force.insert(name.clone(), good);
         }
         unknown.insert(name);
     }
     let (fabric, mut findings) = link::link(head, &shared, in_force, unknown, now);
-    // What an older state of a frozen unit is told was told when it was new.
+    // What an older state of a frozen unit is told was told when it was new, unless it comes of
+    // something that may be new.
     findings.retain(|finding| {
-        !matches!(crate::tree::locate(finding.path()).0,
-            crate::tree::Scope::Unit(directory) if frozen.contains(&directory))
+        let is_old = |label: &Label| match tree::locate(&label.path).0 {
+            Scope::Unit(directory) => frozen.contains(&directory),
+            Scope::Shared | Scope::Elsewhere => false,
+        };
+        !finding.labels.iter().all(is_old)
     });
     diagnostics.append(&mut findings);
     diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
@@ -218,24 +223,23 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
 /// The fabric at its last good state, all of it: its snapshot is of the revision that was good.
 fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
     let tree = last_good.shared.as_ref()?;
-    let (shared, _) = scope::read(tree);
+    let (shared, units) = scope::read(tree);
     if shared.is_frozen {
         return None;
     }
+    // What was unknown when the fabric was good is no less so now.
+    let unknown = units
+        .iter()
+        .filter(|unit| unit.is_frozen)
+        .filter_map(|unit| unit.directory.parse().ok())
+        .collect();
     let units = last_good
         .units
         .iter()
-        .filter_map(|(name, tree)| Some((name.clone(), good_unit(tree, name)?)))
+        .filter_map(|(name, tree)| Some((name.clone(), scope::read_good_unit(tree, name)?)))
         .collect();
-    let (fabric, _) = link::link(tree, &shared, units, BTreeSet::new(), now);
+    let (fabric, _) = link::link(tree, &shared, units, unknown, now);
     Some(fabric)
-}
-
-fn good_unit(tree: &Tree, name: &PeerName) -> Option<UnitScope> {
-    let (_, units) = scope::read(tree);
-    units
-        .into_iter()
-        .find(|unit| *unit.directory == *name.as_str() && !unit.is_frozen)
 }
 
 // === impl Build ===

@@ -1,7 +1,6 @@
 //! Documents to typed objects, each checked by itself.
 
 mod draft;
-mod findings;
 mod metadata;
 mod read;
 mod spec;

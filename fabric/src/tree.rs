@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::{Arc, OnceLock};
 
 use unicode_normalization::UnicodeNormalization;
@@ -33,9 +34,12 @@ pub struct Limits {
     pub directories: usize,
 }
 
-/// The files of one revision.
+/// The files of one revision; a clone shares them, since each unit of a fabric may hold one.
 #[derive(Clone, Debug)]
-pub struct Tree {
+pub struct Tree(Arc<Entries>);
+
+#[derive(Debug)]
+struct Entries {
     revision: Revision,
     files: BTreeMap<Arc<str>, Arc<Blob>>,
     diagnostics: Vec<Diagnostic>,
@@ -45,7 +49,7 @@ pub struct Tree {
 /// Collects a [`Tree`] entry by entry.
 #[derive(Debug)]
 pub struct TreeBuilder {
-    tree: Tree,
+    tree: Entries,
     limits: Limits,
     read: Seen,
     searched: Seen,
@@ -56,6 +60,7 @@ pub struct TreeBuilder {
 struct Seen {
     files: usize,
     bytes: u64,
+    is_over: bool,
 }
 
 /// What an entry of the repository is.
@@ -119,7 +124,7 @@ pub enum Place {
     Unit,
     /// `peers/<peer>/cert.pem`.
     PeerCertificate,
-    /// A place that looks as if it should be read but isn't: JSON, or YAML outside the places.
+    /// A place that looks as if it should be read but isn't: JSON, or YAML beside the places.
     Suspect,
     /// Everything else.
     Elsewhere,
@@ -131,7 +136,7 @@ impl Tree {
     /// Begins a tree.
     #[must_use]
     pub fn builder(revision: Revision, limits: Limits) -> TreeBuilder {
-        let tree = Self {
+        let tree = Entries {
             revision,
             files: BTreeMap::new(),
             diagnostics: Vec::new(),
@@ -147,31 +152,43 @@ impl Tree {
 
     /// The revision that the files are of.
     #[must_use]
-    pub const fn revision(&self) -> &Revision {
-        &self.revision
+    pub fn revision(&self) -> &Revision {
+        &self.0.revision
     }
 
     /// The files that were read, in the order of their paths.
     pub fn files(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Blob>)> {
-        self.files.iter()
+        self.0.files.iter()
+    }
+
+    /// The files below a directory that were read, in the order of their paths; the directory ends
+    /// in `/`. What stands elsewhere isn't looked at.
+    pub fn files_below<'a>(
+        &'a self,
+        directory: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Blob>)> {
+        self.0
+            .files
+            .range::<str, _>((Bound::Included(directory), Bound::Unbounded))
+            .take_while(move |(path, _)| path.starts_with(directory))
     }
 
     /// The file at a path, where it was read.
     #[must_use]
     pub fn file(&self, path: &str) -> Option<&Arc<Blob>> {
-        self.files.get(path)
+        self.0.files.get(path)
     }
 
     /// The scopes that a diagnostic of the tree itself freezes.
     #[must_use]
-    pub const fn frozen(&self) -> &BTreeSet<Scope> {
-        &self.frozen
+    pub fn frozen(&self) -> &BTreeSet<Scope> {
+        &self.0.frozen
     }
 
     /// What is wrong with the tree's entries themselves.
     #[must_use]
     pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.diagnostics
+        &self.0.diagnostics
     }
 }
 
@@ -246,7 +263,9 @@ impl TreeBuilder {
         seen.files += 1;
         seen.bytes += size;
         if seen.files > self.limits.files || seen.bytes > self.limits.bytes {
-            self.refuse_more(is_read, &path);
+            if !std::mem::replace(&mut seen.is_over, true) {
+                self.refuse_more(is_read, &path);
+            }
             return Visit::Skip;
         }
         if is_read { Visit::Read } else { Visit::Search }
@@ -284,7 +303,7 @@ impl TreeBuilder {
     #[must_use]
     pub fn finish(mut self) -> Tree {
         self.find_twins();
-        self.tree
+        Tree(Arc::new(self.tree))
     }
 
     fn report(&mut self, code: Code, scope: &Scope, path: &Arc<str>, message: impl Into<String>) {
@@ -298,7 +317,7 @@ impl TreeBuilder {
         self.tree.diagnostics.push(diagnostic);
     }
 
-    /// Says once that there are too many files: to be read, which holds the whole fabric, since
+    /// Says that there are too many files: to be read, which holds the whole fabric, since
     /// what is missing can't be told, or to be searched.
     fn refuse_more(&mut self, is_read: bool, path: &Arc<str>) {
         let code = if is_read {
@@ -314,14 +333,7 @@ impl TreeBuilder {
                  those after it are not searched for private keys"
             ),
         };
-        let is_new = self
-            .tree
-            .diagnostics
-            .iter()
-            .all(|known| known.code != code || known.message != message);
-        if is_new {
-            self.report(code, &Scope::Shared, path, message);
-        }
+        self.report(code, &Scope::Shared, path, message);
     }
 
     fn find_twins(&mut self) {
@@ -451,7 +463,9 @@ pub fn locate(path: &str) -> (Scope, Place) {
             "revocations.yaml" => (Scope::Shared, Place::Revocations),
             // Other tools keep their settings in hidden files at the top.
             _ if path.starts_with('.') => (Scope::Elsewhere, Place::Elsewhere),
-            _ => (Scope::Elsewhere, or_suspect(None)),
+            // JSON here is nearly always another tool's too.
+            _ if !yaml => (Scope::Elsewhere, Place::Elsewhere),
+            _ => (Scope::Elsewhere, Place::Suspect),
         },
         Some(("ca", rest)) => {
             let pem = !rest.contains('/') && extension == Some("pem");

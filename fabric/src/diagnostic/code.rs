@@ -101,7 +101,7 @@ codes! {
         "The field takes one of a few values."
     "0109" BadName Freeze "a name that breaks its rule"
         "Names are RFC 1123 labels or DNS names: lower-case letters, digits and hyphens."
-    "0110" ServerField Note "a field that only a server writes"
+    "0110" ServerField Warn "a field that only a server writes"
         "Status and the metadata that a server writes are ignored, so that objects can be brought in from a cluster."
     "0111" NoNamespace Warn "no namespace"
         "The object names no namespace, and default is taken. Write the namespace."

@@ -4,12 +4,12 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle, StructureStyle};
 use serde_json::{Map, Value};
 
 use super::draft::{Draft, Items, KeyState, Open};
-use super::findings::Findings;
 use super::scalar::{self, Plain};
 use super::spans::Node;
 use super::syntax::{self, shown};
 use super::{Document, Limits, Note, Parsed};
 use crate::diagnostic::{Code, Finding, Span};
+use crate::findings::Findings;
 
 /// Text of JSON pointers in the notes of one file, in bytes. A note beyond is reported without
 /// waiting for the schema, so that deep paths of long keys can't multiply a file's size.
@@ -143,7 +143,7 @@ impl<'t> Reader<'t> {
             }
             Event::DocumentEnd => return self.finish_document(),
             Event::Anchor(_, name) => {
-                self.findings.push(Code::Anchor, span, || {
+                self.findings.push_with(Code::Anchor, span, || {
                     Finding::new(Code::Anchor, span, format!("anchor {}", shown(&name)))
                         .with_help("remove the anchor, and write the value out where it is used")
                 });
@@ -205,7 +205,7 @@ impl<'t> Reader<'t> {
         let Some(tag) = place.tag_span() else { return };
         let span = self.span(&tag);
         let written = tag.slice(self.text).unwrap_or_default();
-        self.findings.push(Code::Tag, span, || {
+        self.findings.push_with(Code::Tag, span, || {
             let finding = Finding::new(Code::Tag, span, format!("tag {}", shown(written)));
             match written {
                 "!" | "!!str" => finding.with_help("remove the tag, and quote the value"),
@@ -263,7 +263,7 @@ impl<'t> Reader<'t> {
             line,
             column: 1,
         };
-        self.findings.push(Code::Directive, span, || {
+        self.findings.push_with(Code::Directive, span, || {
             let message = format!("directive {}", shown(written));
             Finding::new(Code::Directive, span, message).with_help("remove the line")
         });
@@ -277,7 +277,7 @@ impl<'t> Reader<'t> {
             && self.documents.len() >= self.limits.documents
         {
             let limit = self.limits.documents;
-            self.findings.push(Code::TooManyDocuments, span, || {
+            self.findings.push_with(Code::TooManyDocuments, span, || {
                 let message = format!("more than {limit} documents in the file");
                 Finding::new(Code::TooManyDocuments, span, message)
                     .with_help("split the file into several")
@@ -287,7 +287,7 @@ impl<'t> Reader<'t> {
         self.nodes += 1;
         if self.nodes > self.limits.nodes {
             let limit = self.limits.nodes;
-            self.findings.push(Code::TooManyNodes, span, || {
+            self.findings.push_with(Code::TooManyNodes, span, || {
                 let message = format!("more than {limit} values in the file");
                 Finding::new(Code::TooManyNodes, span, message)
                     .with_help("split the file into several")
@@ -305,7 +305,7 @@ impl<'t> Reader<'t> {
         // With a merge key the alias is a part of one mistake, which is reported already.
         if !self.draft.merges() {
             let written = self.written(span);
-            self.findings.push(Code::Anchor, span, || {
+            self.findings.push_with(Code::Anchor, span, || {
                 Finding::new(Code::Anchor, span, format!("alias {}", shown(written)))
                     .with_help("write the value out, or quote it if the asterisk belongs to it")
             });
@@ -391,7 +391,7 @@ impl<'t> Reader<'t> {
     /// Takes a scalar as the next key of the innermost mapping.
     fn key(&mut self, text: &str, plain: bool, absent: bool, span: Span) {
         if plain && text == "<<" {
-            self.findings.push(Code::Anchor, span, || {
+            self.findings.push_with(Code::Anchor, span, || {
                 Finding::new(Code::Anchor, span, "a merge key")
                     .with_help("write the merged fields out")
             });
@@ -411,7 +411,7 @@ impl<'t> Reader<'t> {
                     Plain::Value(Value::Bool(_)) => "a boolean",
                     _ => "a number",
                 };
-                self.findings.push(Code::KeyNotString, span, || {
+                self.findings.push_with(Code::KeyNotString, span, || {
                     if absent {
                         Finding::new(Code::KeyNotString, span, "a key is missing")
                             .with_help("write the key before the colon")
@@ -427,7 +427,7 @@ impl<'t> Reader<'t> {
                     return;
                 }
             }
-            Plain::Ambiguous(meaning) => self.findings.push(Code::AmbiguousKey, span, || {
+            Plain::Ambiguous(meaning) => self.findings.push_with(Code::AmbiguousKey, span, || {
                 let message = format!(
                     "the key {} is read as a string here, but as {meaning} by other tools",
                     shown(text)
@@ -504,7 +504,7 @@ impl<'t> Reader<'t> {
                     .text
                     .get(self.in_text(span.start)..)
                     .is_some_and(|t| t.starts_with('{'));
-            self.findings.push(Code::KeyNotString, span, || {
+            self.findings.push_with(Code::KeyNotString, span, || {
                 let finding = Finding::new(
                     Code::KeyNotString,
                     span,

@@ -5,8 +5,8 @@ use std::str::Utf8Error;
 use granit_parser::{ErrorKind, Marker, ScanError};
 
 use super::Limits;
-use super::findings::Findings;
 use crate::diagnostic::{Code, Finding, Span};
+use crate::findings::Findings;
 
 const TAB: &str = "a tab stands where only spaces can indent";
 const TAB_HELP: &str = "replace the tab with spaces";
@@ -90,7 +90,7 @@ pub(super) fn byte_order_marks(text: &str, base: u32, findings: &mut Findings) {
             line,
             column,
         };
-        findings.push(Code::ByteOrderMark, span, || {
+        findings.push_with(Code::ByteOrderMark, span, || {
             Finding::new(
                 Code::ByteOrderMark,
                 span,
@@ -111,7 +111,7 @@ pub(super) fn is_yaml_1_2(line: &str) -> bool {
 /// Reports a document that is nested too deep.
 pub(super) fn too_deep(span: Span, limits: &Limits, findings: &mut Findings) {
     let limit = limits.depth;
-    findings.push(Code::TooDeep, span, || {
+    findings.push_with(Code::TooDeep, span, || {
         let message = format!("the document is nested more than {limit} levels deep");
         Finding::new(Code::TooDeep, span, message)
     });
@@ -146,7 +146,7 @@ pub(super) fn report(
         // All of them are reported before the first event.
         Code::ByteOrderMark => {}
         Code::TooDeep => too_deep(span, limits, findings),
-        code => findings.push(code, span, || {
+        code => findings.push_with(code, span, || {
             let finding = Finding::new(code, span, mistake.message);
             match mistake.help {
                 Some(help) => finding.with_help(help),
@@ -365,7 +365,7 @@ pub(super) fn tab(text: &str, base: u32, line: u32, offset: usize, findings: &mu
         column: 1 + column as u32,
         ..width_at(text, base, offset)
     };
-    findings.push(Code::Tab, span, || {
+    findings.push_with(Code::Tab, span, || {
         Finding::new(Code::Tab, span, TAB).with_help(TAB_HELP)
     });
 }

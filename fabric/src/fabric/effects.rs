@@ -1,14 +1,17 @@
 //! What the policies come to, over the whole fabric: warnings that freeze and drop nothing.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::{Fabric, Item, LinkedImport, Unit};
 use crate::api::{AccessPolicySpec, Action, Object, Operator, WorkloadSetOrSelector};
 use crate::attributes::{ExportAttributes, PeerAttributes};
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
+use crate::effort::{self, Effort};
 use crate::name::{ObjectName, PeerName};
 use crate::policy::Policies;
-use crate::policy::effects::{Service, Universe, inspect, matches_nothing};
+use crate::policy::effects::{Clients, Service, Universe, inspect, matches_nothing};
 
 /// Checks what the policies come to.
 pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
@@ -17,17 +20,19 @@ pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
         .iter()
         .map(|(name, unit)| (name, Sight::of(fabric, unit)))
         .collect();
-    check_shared(fabric, &sights, diagnostics);
+    let clients = Rc::new(Clients::new(peers(fabric)));
+    let effort = Effort::new(effort::NAMES);
+    check_shared(fabric, &sights, &clients, &effort, diagnostics);
     for sight in sights.values() {
         let mut universes = BTreeMap::new();
         for item in &sight.unit.policies {
             let Some(spec) = spec(item) else { continue };
-            let is_understood = check_policy(fabric, item, spec, diagnostics);
+            let is_understood = check_policy(fabric, item, spec, &effort, diagnostics);
             if is_understood && !sight.is_partial {
                 let namespace = item.resource().key.namespace.as_deref();
                 let universe = universes
                     .entry(namespace)
-                    .or_insert_with(|| sight.universe(fabric, namespace));
+                    .or_insert_with(|| sight.universe(&clients, namespace));
                 diagnostics.extend(useless(item, spec, universe));
             }
         }
@@ -101,43 +106,67 @@ impl<'a> Sight<'a> {
         sight
     }
 
+    /// How many services policies are asked about.
+    const fn size(&self) -> usize {
+        self.imported.len() + self.exported.len()
+    }
+
     /// The services that policies of a namespace, or of all of them, are asked about.
     fn services<'b>(&'b self, namespace: Option<&'b str>) -> impl Iterator<Item = Service<'b>> {
-        let counts = move |own: &str| namespace.is_none_or(|namespace| namespace == own);
-        let imported = self
-            .imported
-            .iter()
-            .filter(move |one| counts(one.name.namespace()));
-        let exported = self
-            .exported
-            .iter()
-            .filter(move |one| counts(one.name.namespace()));
+        let imported = within(&self.imported, namespace, |one| one.name.namespace());
+        let exported = within(&self.exported, namespace, |one| one.name.namespace());
         imported
+            .iter()
             .map(|one| Service {
                 export: &one.export,
                 peer: one.peer,
             })
-            .chain(exported.map(|export| Service {
+            .chain(exported.iter().map(|export| Service {
                 export,
                 peer: &self.unit.attributes,
             }))
     }
 
-    fn universe<'b>(&'b self, fabric: &'b Fabric, namespace: Option<&'b str>) -> Universe<'b> {
+    fn universe<'b>(
+        &'b self,
+        clients: &Rc<Clients<'b>>,
+        namespace: Option<&'b str>,
+    ) -> Universe<'b> {
         // Every peer may come for what is exported; what is imported is for the peer's own clients.
-        let peers = fabric.units.values().map(|unit| &unit.attributes);
-        Universe::new(peers, self.services(namespace))
+        Universe::sharing(clients, self.services(namespace))
     }
 }
 
-fn check_shared(
-    fabric: &Fabric,
-    sights: &BTreeMap<&PeerName, Sight<'_>>,
+/// The part of a list that is of a namespace; lists are in the order of their names.
+fn within<'a, T>(all: &'a [T], namespace: Option<&str>, of: fn(&T) -> &str) -> &'a [T] {
+    let Some(namespace) = namespace else {
+        return all;
+    };
+    let start = all.partition_point(|one| of(one) < namespace);
+    let end = all.partition_point(|one| of(one) <= namespace);
+    all.get(start..end).unwrap_or_default()
+}
+
+fn peers(fabric: &Fabric) -> impl Iterator<Item = &PeerAttributes> {
+    fabric.units.values().map(|unit| &unit.attributes)
+}
+
+/// Services that the shared policies with a selector are asked about, each policy about those of
+/// its peers: a hundred such policies over ten thousand services, and some tenths of a second.
+const SELECTED_SERVICES: usize = 1_000_000;
+
+fn check_shared<'a>(
+    fabric: &'a Fabric,
+    sights: &'a BTreeMap<&'a PeerName, Sight<'a>>,
+    clients: &Rc<Clients<'a>>,
+    effort: &Effort,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     if fabric.units.is_empty() {
         return;
     }
+    let selected_services = Effort::new(SELECTED_SERVICES);
+    let everything = OnceCell::new();
     for policy in &fabric.policies {
         let item = &policy.item;
         let selected = || {
@@ -159,13 +188,21 @@ fn check_shared(
             continue;
         }
         let Some(spec) = spec(item) else { continue };
-        let is_understood = check_policy(fabric, item, spec, diagnostics);
+        let is_understood = check_policy(fabric, item, spec, effort, diagnostics);
         if !is_understood || selected().any(|sight| sight.is_partial) {
             continue;
         }
-        let peers = fabric.units.values().map(|unit| &unit.attributes);
-        let services = selected().flat_map(|sight| sight.services(None));
-        let useless = useless(item, spec, &Universe::new(peers, services));
+        let universe = || {
+            let services = selected().flat_map(|sight| sight.services(None));
+            Universe::sharing(clients, services)
+        };
+        let useless = if policy.peers.is_none() {
+            useless(item, spec, everything.get_or_init(universe))
+        } else if selected_services.affords(selected().map(Sight::size).sum()) {
+            useless(item, spec, &universe())
+        } else {
+            None
+        };
         diagnostics.extend(useless.map(|diagnostic| {
             // A shared deny often stands guard against what isn't there yet; a name that is nearly
             // right is told all the same.
@@ -183,6 +220,7 @@ fn check_policy(
     fabric: &Fabric,
     item: &Item,
     spec: &AccessPolicySpec,
+    effort: &Effort,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> bool {
     let before = diagnostics.len();
@@ -192,8 +230,8 @@ fn check_policy(
             .iter()
             .map(|odd| odd.finding(item.resource()).at(item.path())),
     );
-    check_peer_names(fabric, item, "from", &spec.from, diagnostics);
-    check_peer_names(fabric, item, "to", &spec.to, diagnostics);
+    check_peer_names(fabric, item, ("from", &spec.from), effort, diagnostics);
+    check_peer_names(fabric, item, ("to", &spec.to), effort, diagnostics);
     diagnostics.len() == before
 }
 
@@ -207,25 +245,23 @@ const PEER_NAME: &str = "peer.clusterlink.net/name";
 fn check_peer_names(
     fabric: &Fabric,
     item: &Item,
-    field: &str,
-    entries: &[WorkloadSetOrSelector],
+    (field, entries): (&str, &[WorkloadSetOrSelector]),
+    effort: &Effort,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let mut check = |pointer: String, name: &str| {
-        let is_known = fabric.units.contains_key(name)
-            || fabric.unknown.iter().any(|peer| peer.as_str() == name);
-        if is_known {
+        if fabric.units.contains_key(name) || fabric.unknown.contains(name) {
             return;
         }
         let span = item.resource().value_span(&pointer);
         let message = format!("the fabric has no peer {name:?}");
         let diagnostic = Diagnostic::new(Code::UnknownPeerInPolicy, item.path(), span, message);
-        diagnostics.push(
-            match nearest(name, fabric.units.keys().map(PeerName::as_str)) {
-                Some(peer) => diagnostic.with_help(format!("did you mean {peer:?}?")),
-                None => diagnostic,
-            },
-        );
+        let peers = effort.affords(fabric.units.len()).then_some(&fabric.units);
+        let peers = peers.into_iter().flat_map(BTreeMap::keys);
+        diagnostics.push(match nearest(name, peers.map(PeerName::as_str)) {
+            Some(peer) => diagnostic.with_help(format!("did you mean {peer:?}?")),
+            None => diagnostic,
+        });
     };
     for (i, entry) in entries.iter().enumerate() {
         let Some(selector) = &entry.workload_selector else {
@@ -250,12 +286,17 @@ fn check_peer_names(
     }
 }
 
+/// Policies asked about a client of one import: some tens of nanoseconds each, and half a second at
+/// most. Nearly every import is clear after a few.
+const JUDGEMENTS: usize = 10_000_000;
+
 /// Reports the sources of imports that no client can ever be allowed to reach.
 fn check_imports(
     fabric: &Fabric,
     sights: &BTreeMap<&PeerName, Sight<'_>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
+    let effort = Effort::new(JUDGEMENTS);
     let policies: BTreeMap<&PeerName, Policies> = fabric
         .units
         .iter()
@@ -266,7 +307,7 @@ fn check_imports(
         for one in &sight.imported {
             let could = |peer: &PeerName, namespace: &str| {
                 policies.get(peer).is_some_and(|policies| {
-                    policies.could_allow(namespace, own, &one.export, one.peer)
+                    policies.could_allow_within(namespace, own, (&one.export, one.peer), &effort)
                 })
             };
             let offers = &one.peer.name;

@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use super::{Fabric, Item, Unit};
 use crate::api::{Import, Object};
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
+use crate::effort::{self, Effort};
 use crate::name::{ObjectName, PeerName};
 
 /// The port on which a gateway listens for the other gateways unless told otherwise: no import can
 /// have it.
 pub const GATEWAY_PORT: u16 = 4443;
 
+/// The port of a gateway's admin address unless told otherwise, on the loopback address where the
+/// imports are too: no import can have it either.
+pub const ADMIN_PORT: u16 = 4480;
+
 /// Drops the sources that lead nowhere and the imports whose port is taken, and reports them.
 pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
+    let effort = Effort::new(effort::NAMES);
     let mut dropped: BTreeMap<PeerName, Vec<(ObjectName, usize)>> = BTreeMap::new();
     for (peer, unit) in &fabric.units {
         for (name, import) in &unit.imports {
@@ -30,7 +36,8 @@ pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
                 ));
             }
             for index in 0..object.spec.sources.len() {
-                if let Some(diagnostic) = check_source(fabric, &import.item, object, index) {
+                if let Some(diagnostic) = check_source(fabric, &import.item, object, index, &effort)
+                {
                     diagnostics.push(diagnostic);
                     dropped
                         .entry(peer.clone())
@@ -55,7 +62,13 @@ pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-fn check_source(fabric: &Fabric, item: &Item, import: &Import, index: usize) -> Option<Diagnostic> {
+fn check_source(
+    fabric: &Fabric,
+    item: &Item,
+    import: &Import,
+    index: usize,
+    effort: &Effort,
+) -> Option<Diagnostic> {
     let source = import.spec.sources.get(index)?;
     let span = |field: &str| {
         item.resource()
@@ -71,7 +84,9 @@ fn check_source(fabric: &Fabric, item: &Item, import: &Import, index: usize) -> 
     }
     let Some(unit) = known.and_then(|peer| fabric.units.get(&peer)) else {
         let message = format!("the fabric has no peer {:?}", source.peer);
-        let peers = fabric.units.keys().map(PeerName::as_str);
+        let peers = effort.affords(fabric.units.len()).then_some(&fabric.units);
+        let peers = peers.into_iter().flat_map(BTreeMap::keys);
+        let peers = peers.map(PeerName::as_str);
         let diagnostic = Diagnostic::new(Code::UnknownPeer, item.path(), span("peer"), message);
         return Some(match nearest(&source.peer, peers) {
             Some(peer) => diagnostic.with_help(format!("did you mean {peer:?}?")),
@@ -88,12 +103,11 @@ fn check_source(fabric: &Fabric, item: &Item, import: &Import, index: usize) -> 
     let (namespace, name) = (&source.export_namespace, &source.export_name);
     let message = format!("the peer {:?} exports no {namespace}/{name}", source.peer);
     // The same name in another namespace is the likeliest slip, then a letter.
-    let moved = unit.exports.keys().find(|export| export.name() == *name);
+    let exports = effort.affords(unit.exports.len()).then_some(&unit.exports);
+    let exports = || exports.into_iter().flat_map(BTreeMap::keys);
+    let moved = exports().find(|export| export.name() == *name);
     let close = || {
-        let same = unit
-            .exports
-            .keys()
-            .filter(|export| export.namespace() == *namespace);
+        let same = exports().filter(|export| export.namespace() == *namespace);
         nearest(name, same.map(ObjectName::name)).map(|name| format!("{namespace}/{name}"))
     };
     let field = if moved.is_some() {
@@ -130,43 +144,51 @@ fn check_ports(unit: &mut Unit, diagnostics: &mut Vec<Diagnostic>) {
             port => (port, true),
         };
         let resource = import.item.resource();
-        let span = resource.value_span(if is_written {
-            "/spec/targetPort"
-        } else {
-            "/spec/port"
-        });
+        let span = resource.value_span(field(is_written));
         let report =
             |message: String| Diagnostic::new(Code::PortClash, import.item.path(), span, message);
-        if port == GATEWAY_PORT && (is_written || is_host) {
+        if matches!(port, GATEWAY_PORT | ADMIN_PORT) && (is_written || is_host) {
             let message = format!("port {port} is the gateway's own");
             diagnostics
                 .push(report(message).with_help("choose another targetPort, or leave it out"));
             dropped.push(name.clone());
             continue;
         }
-        let Some((other_written, other)) = taken.get(&port) else {
+        let Some((other_written, other)) = taken.get(&port).cloned() else {
             taken.insert(port, (is_written, name.clone()));
             continue;
         };
-        let is_certain = is_host || (is_written && *other_written);
+        let is_certain = is_host || (is_written && other_written);
         let message = match is_certain {
             true => format!("port {port} is taken by the import {other}"),
             false => format!("without Kubernetes port {port} is taken by the import {other}"),
         };
-        let first = unit.imports.get(other).map(|other| &other.item);
+        let first = unit.imports.get(&other).map(|other| &other.item);
         let mut diagnostic = report(message).with_help("give one of them another targetPort");
         if let Some(first) = first {
-            let span = first.resource().value_span("/spec/port");
+            let span = first.resource().value_span(field(other_written));
             diagnostic = diagnostic.with_related(first.path(), span, "the other one");
         }
         if is_certain {
             dropped.push(name.clone());
         } else {
             diagnostic = diagnostic.with_effect(Effect::Warn);
+            if is_written {
+                // The others clash with this one for certain.
+                taken.insert(port, (is_written, name.clone()));
+            }
         }
         diagnostics.push(diagnostic);
     }
     for name in dropped {
         unit.imports.remove(&name);
+    }
+}
+
+/// Where the port stands that an import listens on.
+const fn field(is_written: bool) -> &'static str {
+    match is_written {
+        true => "/spec/targetPort",
+        false => "/spec/port",
     }
 }

@@ -78,7 +78,6 @@ impl Unit {
             }
         }
         unit.check_instance(diagnostics);
-        unit.check_workloads(diagnostics);
         Some(unit)
     }
 
@@ -124,31 +123,6 @@ impl Unit {
                 "the Peer's labels",
             ),
         );
-    }
-
-    fn check_workloads(&self, diagnostics: &mut Vec<Diagnostic>) {
-        let Some(item) = &self.workloads else { return };
-        let Object::Workloads(workloads) = item.object() else {
-            return;
-        };
-        let mut seen = BTreeMap::new();
-        for (i, workload) in workloads.spec.workloads.iter().enumerate() {
-            for (j, range) in workload.addresses.iter().enumerate() {
-                let pointer = format!("/spec/workloads/{i}/addresses/{j}");
-                let span = item.resource().value_span(&pointer);
-                let Some((first, other)) = seen.insert(*range, (span, i)) else {
-                    continue;
-                };
-                // The same client twice says nothing wrong.
-                if other != i {
-                    let message = format!("the addresses {range} stand for two workloads");
-                    diagnostics.push(
-                        Diagnostic::new(Code::OverlappingWorkloads, item.path(), span, message)
-                            .with_related(item.path(), first, "the first one"),
-                    );
-                }
-            }
-        }
     }
 }
 

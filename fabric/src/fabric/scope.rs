@@ -64,7 +64,21 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
             (Scope::Elsewhere, _) => {}
         }
     }
-    shared.finish();
+    // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
+    // else of the unit is left.
+    for scope in tree.frozen() {
+        match scope {
+            Scope::Shared => shared.is_frozen = true,
+            Scope::Unit(directory) => {
+                let unit = units
+                    .entry(Arc::clone(directory))
+                    .or_insert_with(|| UnitScope::new(Arc::clone(directory)));
+                unit.is_frozen = true;
+            }
+            Scope::Elsewhere => {}
+        }
+    }
+    shared.finish(tree);
     let mut units: Vec<_> = units.into_values().collect();
     let peers = units
         .iter()
@@ -73,27 +87,25 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
     for unit in &mut units {
         unit.finish(&peers);
     }
-    // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
-    // else of the unit is left.
-    for scope in tree.frozen() {
-        match scope {
-            Scope::Shared => shared.is_frozen = true,
-            Scope::Unit(directory) => {
-                match units.iter_mut().find(|unit| unit.directory == *directory) {
-                    Some(unit) => unit.is_frozen = true,
-                    None => {
-                        let unit = UnitScope::new(Arc::clone(directory));
-                        units.push(UnitScope {
-                            is_frozen: true,
-                            ..unit
-                        });
-                    }
-                }
-            }
-            Scope::Elsewhere => {}
-        }
-    }
     (shared, units)
+}
+
+/// Reads one unit of a tree and nothing else of it; none where it isn't good there.
+pub(super) fn read_good_unit(tree: &Tree, name: &PeerName) -> Option<UnitScope> {
+    let directory: Arc<str> = name.as_str().into();
+    if tree.frozen().contains(&Scope::Unit(Arc::clone(&directory))) {
+        return None;
+    }
+    let below = format!("peers/{name}/");
+    let mut files = tree.files_below(&below).peekable();
+    files.peek()?;
+    let mut unit = UnitScope::new(directory);
+    for (path, blob) in files {
+        unit.read(tree, path, blob, locate(path).1);
+    }
+    // The names of the other peers only choose the words, and nothing is said of an older state.
+    unit.finish(&BTreeSet::new());
+    (!unit.is_frozen).then_some(unit)
 }
 
 // === impl Shared ===
@@ -125,9 +137,15 @@ impl Shared {
         }
     }
 
-    fn finish(&mut self) {
-        let was_read = self.diagnostics.iter().any(|d| d.path() == "fabric.yaml");
-        if self.fabric.is_none() && !was_read {
+    fn finish(&mut self, tree: &Tree) {
+        // Where something stands there but can't be understood, that is said already; a warning
+        // says nothing of the kind.
+        let is_told = self
+            .diagnostics
+            .iter()
+            .chain(tree.diagnostics())
+            .any(|told| told.path() == "fabric.yaml" && told.effect == Effect::Freeze);
+        if self.fabric.is_none() && !is_told {
             let message = "the repository has no fabric.yaml that holds a Fabric";
             let diagnostic =
                 Diagnostic::new(Code::NoFabric, &"fabric.yaml".into(), Span::FILE, message);
@@ -141,7 +159,7 @@ impl Shared {
             self.policies.iter().map(|policy| &policy.item),
             &mut self.diagnostics,
         );
-        self.is_frozen = has_freeze(&self.diagnostics);
+        self.is_frozen |= has_freeze(&self.diagnostics);
     }
 }
 
@@ -192,8 +210,9 @@ impl UnitScope {
             .sort_by(|a, b| a.resource().key.cmp(&b.resource().key));
         find_duplicates(self.items.iter(), &mut self.diagnostics);
         self.check_peer();
+        self.check_workloads();
         self.find_leaves(peers);
-        self.is_frozen = has_freeze(&self.diagnostics);
+        self.is_frozen |= has_freeze(&self.diagnostics);
     }
 
     fn find_leaves(&mut self, peers: &BTreeSet<PeerName>) {
@@ -216,7 +235,7 @@ impl UnitScope {
         }
         let Some(peer) = &self.peer else {
             // Where a Peer stands but can't be understood, that is said already.
-            if !has_freeze(&self.diagnostics) {
+            if !self.is_frozen && !has_freeze(&self.diagnostics) {
                 let message = format!("the unit peers/{directory}/ holds no Peer");
                 let diagnostic = Diagnostic::new(Code::NoPeer, &path, Span::FILE, message);
                 self.diagnostics
@@ -240,6 +259,35 @@ impl UnitScope {
                 let span = other.resource().value_span("/metadata/name");
                 let diagnostic = Diagnostic::new(Code::PeerMisnamed, other.path(), span, message);
                 self.diagnostics.push(diagnostic.with_effect(Effect::Warn));
+            }
+        }
+    }
+}
+
+impl UnitScope {
+    /// Two workloads with the same addresses: which one a client is can't be told.
+    fn check_workloads(&mut self) {
+        let Some(item) = &self.workloads else { return };
+        let Object::Workloads(workloads) = item.object() else {
+            return;
+        };
+        let mut seen = BTreeMap::new();
+        for (i, workload) in workloads.spec.workloads.iter().enumerate() {
+            for (j, range) in workload.addresses.iter().enumerate() {
+                let place = |(i, j)| {
+                    let pointer = format!("/spec/workloads/{i}/addresses/{j}");
+                    item.resource().value_span(&pointer)
+                };
+                let first = *seen.entry(*range).or_insert((i, j));
+                // The same client twice says nothing wrong.
+                if first.0 != i {
+                    let message = format!("the addresses {range} stand for two workloads");
+                    let span = place((i, j));
+                    self.diagnostics.push(
+                        Diagnostic::new(Code::OverlappingWorkloads, item.path(), span, message)
+                            .with_related(item.path(), place(first), "the first one"),
+                    );
+                }
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::api::{AccessPolicySpec, Action, Operator, WorkloadSetOrSelector};
 use crate::diagnostic::{Code, Finding};
 use crate::resource::Resource;
 
+pub(crate) use universe::Clients;
 pub use universe::{Service, Universe};
 
 /// One odd thing about a policy, and where in the object it stands.

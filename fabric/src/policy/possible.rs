@@ -8,6 +8,7 @@ use super::set::Policy;
 use super::{Policies, Request, Tier};
 use crate::api::Operator;
 use crate::attributes::{Client, ExportAttributes, PeerAttributes};
+use crate::effort::Effort;
 
 /// Policies asked about one kind of client each before the answer is "perhaps": a few milliseconds
 /// for the one import in thousands whose policies are entangled so.
@@ -31,6 +32,18 @@ impl Policies {
         export: &ExportAttributes,
         export_peer: &PeerAttributes,
     ) -> bool {
+        let effort = Effort::new(usize::MAX);
+        self.could_allow_within(namespace, client_peer, (export, export_peer), &effort)
+    }
+
+    /// The same, and true too where there is no effort left to tell.
+    pub(crate) fn could_allow_within(
+        &self,
+        namespace: &str,
+        client_peer: &PeerAttributes,
+        (export, export_peer): (&ExportAttributes, &PeerAttributes),
+        effort: &Effort,
+    ) -> bool {
         let unknown = Request {
             namespace,
             client: None,
@@ -52,11 +65,18 @@ impl Policies {
         if entries().next().is_none() {
             return false;
         }
-        if entries().any(|terms| is_allowed(&plainest(terms))) {
-            return true;
+        let count = relevant.count();
+        let mut tries = 0;
+        for terms in entries() {
+            tries += count;
+            if tries > 16 * MAX_TRIES || !effort.affords(count) || is_allowed(&plainest(terms)) {
+                return true;
+            }
         }
         match relevant.kinds() {
-            Some(kinds) => every_client(&kinds).any(|client| is_allowed(&client)),
+            Some(kinds) => {
+                every_client(&kinds).any(|client| !effort.affords(count) || is_allowed(&client))
+            }
             None => true,
         }
     }
@@ -85,6 +105,11 @@ impl<'a> Relevant<'a> {
         Self {
             tiers: tiers.map(relevant).collect(),
         }
+    }
+
+    fn count(&self) -> usize {
+        let tiers = self.tiers.iter();
+        tiers.map(|tier| tier.deny.len() + tier.allow.len()).sum()
     }
 
     /// What `decide` says of a known client.
@@ -123,7 +148,7 @@ impl<'a> Relevant<'a> {
                 values.extend(term.values.iter().map(|value| &**value));
             }
         }
-        let mut tries = policies().count();
+        let mut tries = self.count();
         let mut kinds = Vec::new();
         for (attribute, values) in values {
             let listed = values.into_iter().map(|value| Some(value.to_owned()));

@@ -5,11 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::findings::Findings;
 use super::metadata;
 use super::structure::escape;
 use crate::diagnostic::{Code, Effect, Finding, Span};
 use crate::document::{Note, Spans};
+use crate::findings::Findings;
 use crate::name::{Kind, ObjectKey};
 
 /// An object while it is checked.

@@ -6,12 +6,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
-use super::findings::Findings;
 use super::structure::{escape, name, quote};
 use super::{File, Resource, metadata, spec, structure};
 use crate::api::Object;
 use crate::diagnostic::{Code, Effect, Finding, Span, nearest};
 use crate::document::{self, Document, Limits, Note, Spans};
+use crate::findings::Findings;
 use crate::name::Kind;
 
 /// What an object is, for those who wrote something else.
@@ -31,7 +31,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
     for document in parsed.documents {
         read_document(document, &mut file.resources, &mut findings);
     }
-    findings.finish(&mut file.findings);
+    findings.finish_into(&mut file.findings);
     file
 }
 
