@@ -299,12 +299,7 @@ impl Fabric {
     pub fn compile_policies(&self, unit: &Unit) -> Policies {
         let mut policies = Policies::default();
         for item in self.policies_of(unit) {
-            let spec = match item.object() {
-                Object::AccessPolicy(policy) => &policy.spec,
-                Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-                _ => continue,
-            };
-            policies.add(item.resource().key.clone(), item.origin(), spec);
+            item.add_policy(&mut policies);
         }
         policies
     }
@@ -351,6 +346,16 @@ impl LinkedImport {
 // === impl Item ===
 
 impl Item {
+    /// Adds the policy that the item is, if it is one.
+    fn add_policy(&self, policies: &mut Policies) {
+        let spec = match self.object() {
+            Object::AccessPolicy(policy) => &policy.spec,
+            Object::PrivilegedAccessPolicy(policy) => &policy.spec,
+            _ => return,
+        };
+        policies.add(self.resource().key.clone(), self.origin(), spec);
+    }
+
     /// The object with its key and the places of its parts.
     #[must_use]
     #[expect(

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+#[path = "build/broken.rs"]
+mod broken;
 mod common;
+#[path = "build/isolation.rs"]
+mod isolation;
 
 use common::{Authority, Files, allow_all, export, import, now, peer, report};
 use fabric::diagnostic::{Code, Effect};

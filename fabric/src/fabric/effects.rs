@@ -1,7 +1,7 @@
 //! What the policies come to, over the whole fabric: warnings that freeze and drop nothing.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::{Fabric, Item, LinkedImport, Unit};
@@ -169,12 +169,11 @@ fn check_shared<'a>(
     let everything = OnceCell::new();
     for policy in &fabric.policies {
         let item = &policy.item;
-        let selected = || {
-            sights
-                .values()
-                .filter(|sight| policy.selects(&sight.unit.attributes.labels))
-        };
-        if selected().next().is_none() && fabric.unknown.is_empty() {
+        let selected: Vec<&Sight<'_>> = sights
+            .values()
+            .filter(|sight| policy.selects(&sight.unit.attributes.labels))
+            .collect();
+        if selected.is_empty() && fabric.unknown.is_empty() {
             let message = "the annotation weft.dev/peers selects no peer of the fabric";
             let span = item
                 .resource()
@@ -189,16 +188,16 @@ fn check_shared<'a>(
         }
         let Some(spec) = spec(item) else { continue };
         let is_understood = check_policy(fabric, item, spec, effort, diagnostics);
-        if !is_understood || selected().any(|sight| sight.is_partial) {
+        if !is_understood || selected.iter().any(|sight| sight.is_partial) {
             continue;
         }
         let universe = || {
-            let services = selected().flat_map(|sight| sight.services(None));
+            let services = selected.iter().flat_map(|sight| sight.services(None));
             Universe::sharing(clients, services)
         };
         let useless = if policy.peers.is_none() {
             useless(item, spec, everything.get_or_init(universe))
-        } else if selected_services.affords(selected().map(Sight::size).sum()) {
+        } else if selected_services.affords(selected.iter().map(|sight| sight.size()).sum()) {
             useless(item, spec, &universe())
         } else {
             None
@@ -286,9 +285,9 @@ fn check_peer_names(
     }
 }
 
-/// Policies asked about a client of one import: some tens of nanoseconds each, and half a second at
-/// most. Nearly every import is clear after a few.
-const JUDGEMENTS: usize = 10_000_000;
+/// Policies asked about a client of one import: some tens of nanoseconds each, and a second or two
+/// at most. Nearly every import is clear after a few.
+const JUDGEMENTS: usize = 20_000_000;
 
 /// Reports the sources of imports that no client can ever be allowed to reach.
 fn check_imports(
@@ -297,61 +296,129 @@ fn check_imports(
     diagnostics: &mut Vec<Diagnostic>,
 ) {
     let effort = Effort::new(JUDGEMENTS);
-    let policies: BTreeMap<&PeerName, Policies> = fabric
-        .units
-        .iter()
-        .map(|(name, unit)| (name, fabric.compile_policies(unit)))
+    let imported: Vec<(&PeerAttributes, &Imported<'_>)> = sights
+        .values()
+        .flat_map(|sight| {
+            let own = &sight.unit.attributes;
+            sight.imported.iter().map(move |one| (own, one))
+        })
         .collect();
-    for (name, sight) in sights {
-        let own = &sight.unit.attributes;
-        for one in &sight.imported {
-            let could = |peer: &PeerName, namespace: &str| {
-                policies.get(peer).is_some_and(|policies| {
-                    policies.could_allow_within(namespace, own, (&one.export, one.peer), &effort)
-                })
+    // Peer by peer, so that the policies of one alone are compiled at a time.
+    let mut asked: BTreeMap<&PeerName, Vec<(usize, End)>> = BTreeMap::new();
+    for (index, (own, one)) in imported.iter().enumerate() {
+        asked
+            .entry(&own.name)
+            .or_default()
+            .push((index, End::Importer));
+        let exporter = asked.entry(&one.peer.name).or_default();
+        exporter.push((index, End::Exporter));
+    }
+    let mut compiled = Compiled::default();
+    let mut closed = BTreeSet::new();
+    for (name, questions) in asked {
+        let Some(unit) = fabric.units.get(name) else {
+            continue;
+        };
+        let policies = compiled.policies(fabric, unit);
+        for (index, end) in questions {
+            let Some((own, one)) = imported.get(index) else {
+                continue;
             };
-            let offers = &one.peer.name;
-            let closed: Vec<&PeerName> = [
-                (!could(name, one.name.namespace())).then_some(*name),
-                (!could(offers, one.export.name.namespace())).then_some(offers),
-            ]
-            .into_iter()
-            .flatten()
-            .collect();
-            let (message, place) = match &*closed {
-                [] => continue,
-                [peer] => (
-                    format!("no policy of {peer} can ever allow this import"),
-                    side(peer == name, one.name, &one.export.name),
-                ),
-                _ => (
-                    format!("no policy of {name}, nor of {offers}, can ever allow this import"),
-                    format!(
-                        "{}, and {}",
-                        side(true, one.name, &one.export.name),
-                        side(false, one.name, &one.export.name)
-                    ),
-                ),
+            let namespace = match end {
+                End::Importer => one.name.namespace(),
+                End::Exporter => one.export.name.namespace(),
             };
-            let item = &one.import.item;
-            let span = item
-                .resource()
-                .value_span(&format!("/spec/sources/{}", one.index));
-            diagnostics.push(
-                Diagnostic::new(Code::ImportNeverAllowed, item.path(), span, message)
-                    .with_help(format!("what no policy allows is denied: it takes {place}")),
-            );
+            let target = (&one.export, one.peer);
+            if !policies.could_allow_within(namespace, own, target, &effort) {
+                closed.insert((index, end));
+            }
         }
+    }
+    for (index, (own, one)) in imported.iter().enumerate() {
+        let is_closed = |end| closed.contains(&(index, end));
+        let (importer, exporter) = (&own.name, &one.peer.name);
+        let place = |end| side(end, one.name, &one.export.name);
+        let (message, place) = match (is_closed(End::Importer), is_closed(End::Exporter)) {
+            (false, false) => continue,
+            (true, true) => (
+                format!("no policy of {importer}, nor of {exporter}, can ever allow this import"),
+                format!("{}, and {}", place(End::Importer), place(End::Exporter)),
+            ),
+            (true, false) => (
+                format!("no policy of {importer} can ever allow this import"),
+                place(End::Importer),
+            ),
+            (false, true) => (
+                format!("no policy of {exporter} can ever allow this import"),
+                place(End::Exporter),
+            ),
+        };
+        let item = &one.import.item;
+        let span = item
+            .resource()
+            .value_span(&format!("/spec/sources/{}", one.index));
+        diagnostics.push(
+            Diagnostic::new(Code::ImportNeverAllowed, item.path(), span, message)
+                .with_help(format!("what no policy allows is denied: it takes {place}")),
+        );
     }
 }
 
-fn side(is_importer: bool, import: &ObjectName, export: &ObjectName) -> String {
-    match is_importer {
-        true => format!(
+/// An end of an import.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Importer,
+    Exporter,
+}
+
+/// The shared policies by the set of them that counts in a peer, compiled once for each set.
+#[derive(Default)]
+struct Compiled(HashMap<Vec<usize>, Policies>);
+
+/// Sets of shared policies that are kept compiled; selectors of regions and stages make fewer.
+const MAX_COMPILED: usize = 32;
+
+// === impl Compiled ===
+
+impl Compiled {
+    /// The policies that count in a peer.
+    fn policies(&mut self, fabric: &Fabric, unit: &Unit) -> Policies {
+        let labels = &unit.attributes.labels;
+        let shared = fabric.policies.iter().enumerate();
+        let counts: Vec<usize> = shared
+            .filter(|(_, policy)| policy.selects(labels))
+            .map(|(index, _)| index)
+            .collect();
+        let mut policies = match self.0.get(&counts) {
+            Some(policies) => policies.clone(),
+            None => {
+                let mut policies = Policies::default();
+                for policy in counts
+                    .iter()
+                    .filter_map(|index| fabric.policies.get(*index))
+                {
+                    policy.item.add_policy(&mut policies);
+                }
+                if self.0.len() < MAX_COMPILED {
+                    self.0.insert(counts, policies.clone());
+                }
+                policies
+            }
+        };
+        for item in &unit.policies {
+            item.add_policy(&mut policies);
+        }
+        policies
+    }
+}
+
+fn side(end: End, import: &ObjectName, export: &ObjectName) -> String {
+    match end {
+        End::Importer => format!(
             "an allow of the importer's for its namespace {:?}",
             import.namespace()
         ),
-        false => format!(
+        End::Exporter => format!(
             "an allow of the exporter's for its namespace {:?}",
             export.namespace()
         ),

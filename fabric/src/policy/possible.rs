@@ -51,7 +51,7 @@ impl Policies {
             export,
             export_peer,
         };
-        if self.decide(&unknown).is_allowed() {
+        if !effort.affords(self.reach(&unknown)) || self.decide(&unknown).is_allowed() {
             return true;
         }
         let relevant = Relevant::new(self, &unknown);
@@ -79,6 +79,16 @@ impl Policies {
             }
             None => true,
         }
+    }
+}
+
+impl Policies {
+    fn reach(&self, request: &Request<'_>) -> usize {
+        let regular = self.regular.get(request.namespace);
+        let tiers = [Some(&self.privileged), regular].into_iter().flatten();
+        tiers
+            .map(|tier| tier.deny.reach(request) + tier.allow.reach(request))
+            .sum()
     }
 }
 

@@ -83,6 +83,11 @@ impl PolicySet {
         policies.filter(|policy| policy.verdict(request) != Verdict::No)
     }
 
+    /// How many policies are looked at for a request.
+    pub(super) fn reach(&self, request: &Request<'_>) -> usize {
+        self.lists(request).map(<[_]>::len).sum()
+    }
+
     /// The lists that hold every policy that matches or may match, each of them once.
     fn lists<'a>(&'a self, request: &Request<'_>) -> impl Iterator<Item = &'a [Arc<Policy>]> {
         let request = *request;
