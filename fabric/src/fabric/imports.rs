@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fabric, Item, Unit};
-use crate::api::{Import, Object};
+use super::{Fabric, LinkedImport, Unit};
+use crate::api::Object;
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
 use crate::effort::{self, Effort};
 use crate::name::{ObjectName, PeerName};
@@ -36,8 +36,7 @@ pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
                 ));
             }
             for index in 0..object.spec.sources.len() {
-                if let Some(diagnostic) = check_source(fabric, &import.item, object, index, &effort)
-                {
+                if let Some(diagnostic) = check_source(fabric, peer, import, index, &effort) {
                     diagnostics.push(diagnostic);
                     dropped
                         .entry(peer.clone())
@@ -64,12 +63,16 @@ pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
 
 fn check_source(
     fabric: &Fabric,
-    item: &Item,
-    import: &Import,
+    importer: &PeerName,
+    import: &LinkedImport,
     index: usize,
     effort: &Effort,
 ) -> Option<Diagnostic> {
-    let source = import.spec.sources.get(index)?;
+    let item = &import.item;
+    let Object::Import(object) = item.object() else {
+        return None;
+    };
+    let source = object.spec.sources.get(index)?;
     let span = |field: &str| {
         item.resource()
             .value_span(&format!("/spec/sources/{index}/{field}"))
@@ -77,9 +80,10 @@ fn check_source(
     let known = source.peer.parse::<PeerName>().ok();
     if known
         .as_ref()
-        .is_some_and(|peer| fabric.unknown.contains(peer))
+        .is_some_and(|peer| peer != importer && fabric.unknown.contains(peer))
     {
-        // A broken unit's exports are unknown, not absent.
+        // A broken unit's exports are unknown, not absent; but what it imports from itself goes by
+        // the state at which it stands, so that a freeze changes nothing in it.
         return None;
     }
     let Some(unit) = known.and_then(|peer| fabric.units.get(&peer)) else {

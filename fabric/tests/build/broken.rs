@@ -250,3 +250,22 @@ fn a_unit_is_read_alone_from_its_last_good_tree() {
             .eq(["east", "east2", "west"])
     );
 }
+
+#[test]
+fn a_frozen_unit_that_imports_from_itself_got_back_a_source_that_leads_nowhere() {
+    let mut good = Files::two_peers();
+    good.put(
+        "peers/west/own.yaml",
+        &import("shop", "own", 9000, "west", "pay/none"),
+    );
+    let old = good.tree("old");
+    let mut head = good.clone();
+    head.put("peers/west/broken.yaml", "kind: [");
+    let then = build(
+        &head.tree("head"),
+        &last_good(&old, &[("east", &old), ("west", &old)]),
+        now(),
+    );
+    let import = &then.fabric.unwrap().units["west"].imports[&object("shop/own")];
+    assert_eq!(import.dropped.len(), 1);
+}
