@@ -59,6 +59,13 @@ pub(crate) enum Command {
     Explain(command::explain::Explain),
     Run(Box<command::run::Run>),
     Demo(command::demo::Demo),
+    Reconcile(command::reconcile::Reconcile),
+    Gateway(command::gateway::Gateway),
+    Operator(command::operator::Operator),
+    #[command(subcommand)]
+    Deploy(command::deploy::Deploy),
+    #[command(subcommand)]
+    Delete(command::delete::Delete),
     Code(command::code::Code),
     Completions(command::completions::Completions),
 }

@@ -3,10 +3,15 @@
 pub(crate) mod code;
 pub(crate) mod completions;
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod demo;
+pub(crate) mod deploy;
 pub(crate) mod explain;
+pub(crate) mod gateway;
 pub(crate) mod init;
+pub(crate) mod operator;
 pub(crate) mod plan;
+pub(crate) mod reconcile;
 pub(crate) mod run;
 pub(crate) mod validate;
 
@@ -22,6 +27,11 @@ pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
         Command::Explain(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Demo(command) => command.run(),
+        Command::Reconcile(command) => command.run(),
+        Command::Gateway(command) => command.run(),
+        Command::Operator(command) => command.run(),
+        Command::Deploy(command) => command.run(),
+        Command::Delete(command) => command.run(),
         Command::Code(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

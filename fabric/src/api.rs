@@ -5,9 +5,13 @@
 //! is structurally wrong is said by the JSON schemas, which are generated from these types.
 
 mod access_policy;
+mod condition;
 mod duration;
 mod export;
 mod fabric;
+mod fabric_state;
+mod fabric_sync;
+mod gateway_report;
 mod import;
 mod instance;
 mod label;
@@ -16,16 +20,24 @@ mod object;
 mod peer;
 mod revocations;
 mod selector;
+mod status;
 mod workloads;
 
 pub use access_policy::{
     AccessPolicy, AccessPolicySpec, Action, PrivilegedAccessPolicy, WorkloadSetOrSelector,
 };
+pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;
 pub use export::{Export, ExportSpec};
 pub use fabric::{
     Certificates, ExportHosts, Fabric, FabricSpec, Gate, Heartbeat, Limits, Peering, Prune,
 };
+pub use fabric_state::FabricStateSpec;
+pub use fabric_sync::{
+    Adoption, FabricSyncSpec, FabricSyncStatus, FrozenUnit, OnRewrite, RefusedObject, SecretRef,
+    Unmanaged,
+};
+pub use gateway_report::{FailedImport, GatewayReportStatus, IgnoredObject, PeerReport};
 pub use import::{Import, ImportSource, ImportSpec, LoadBalancing};
 pub use instance::{
     Dataplane, DataplaneType, Ingress, IngressType, Instance, InstanceSpec, LogLevel,
@@ -36,4 +48,8 @@ pub use object::Object;
 pub use peer::{Gateway, Peer, PeerSpec};
 pub use revocations::{Fingerprint, Revocation, Revocations, RevocationsSpec};
 pub use selector::{LabelSelector, Operator, Requirement, SelectorError, parse_selector};
+pub use status::{
+    ComponentStatus, ExportStatus, ImportStatus, IngressStatus, InstanceStatus, PeerStatus,
+    PolicyStatus,
+};
 pub use workloads::{Workload, Workloads, WorkloadsSpec};

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::api::{self, FabricSpec, Fingerprint, LabelSelector, Object};
 use crate::attributes::{Labels, PeerAttributes};
@@ -116,7 +117,7 @@ pub struct LastGood {
 }
 
 /// The revision at which each scope is good now: what [`LastGood`] is to be made from next time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Good {
     /// Of everything outside `peers/`; none where it never was good.
     pub shared: Option<Revision>,

@@ -14,7 +14,10 @@
 
 pub mod api;
 pub mod attributes;
+pub mod cluster;
+pub mod crd;
 pub mod diagnostic;
+pub mod digest;
 pub mod document;
 mod effort;
 pub mod fabric;
@@ -22,6 +25,7 @@ mod findings;
 pub mod guard;
 pub mod host;
 pub mod identity;
+pub mod mark;
 pub mod name;
 pub mod origin;
 pub mod plan;

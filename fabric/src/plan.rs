@@ -3,7 +3,9 @@
 //! A plan is the contract between the reconciler, which makes and stores it, and the gateway,
 //! which compiles it into a [`Snapshot`](crate::snapshot::Snapshot).
 
+pub mod action;
 mod difference;
+mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +18,7 @@ use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 
 pub use difference::{Change, Difference, FieldChange, diff};
+pub use state::Assembly;
 
 /// What is to be in force in one peer, at one snapshot of the repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

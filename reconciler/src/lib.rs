@@ -8,8 +8,13 @@
 //!
 //! The gateway is not known here: it reads the snapshots that the store hands out.
 
+pub mod cluster;
+pub mod controller;
 pub mod git;
+pub mod kubernetes;
 mod lock;
+pub mod operator;
 pub mod reconcile;
 pub mod status;
 pub mod store;
+pub mod sync;

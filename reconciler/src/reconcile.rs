@@ -20,7 +20,7 @@ use self::source::{Built, Source};
 use self::watch::ReferenceWatch;
 use crate::git::{self, CommitId, FetchLimits, Remote};
 use crate::status::{Failure, Status};
-use crate::store::{Desired, Store, StoreError};
+use crate::store::{Approvals, Desired, Store, StoreError};
 
 /// What is reconciled, and how often.
 #[derive(Clone, Debug)]
@@ -222,7 +222,7 @@ impl<S: Store> Reconciler<S> {
             .flat_map(|before| source::commits(&before.good));
         let both: Vec<_> = kept.iter().copied().chain(old).collect();
         self.blocking(move |source| source.keep(&both)).await??;
-        let report = self.store.apply(desired).await?;
+        let report = self.store.apply(desired, Approvals::default()).await?;
         self.blocking(move |source| source.keep(&kept)).await??;
 
         tracing::info!(

@@ -1,6 +1,7 @@
 //! Where what is in force is kept: the seam between the reconciler and a host or a cluster.
 
 mod file;
+pub mod kubernetes;
 mod local;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,6 @@ use fabric::fabric::Good;
 use fabric::name::{ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::Plan;
-use fabric::snapshot::Snapshot;
-use tokio::sync::watch;
 
 pub use local::Local;
 
@@ -26,6 +25,13 @@ pub struct Desired {
     pub plan: Option<Plan>,
     /// Where each part of the fabric was last good.
     pub good: Good,
+}
+
+/// What the commits between what is in force and what is to be approve, by their trailers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Approvals {
+    /// How many objects may be deleted: `Weft-Approve: prune=N`.
+    pub prune: Option<u32>,
 }
 
 /// What an [`apply`](Store::apply) did.
@@ -86,7 +92,11 @@ pub trait Store: Send + Sync + 'static {
     /// Brings a plan into force; an equal one changes and writes nothing.
     ///
     /// An object whose content stays keeps its origin: the place where its content last changed.
-    fn apply(&self, desired: Desired) -> impl Future<Output = Result<Report, StoreError>> + Send;
+    fn apply(
+        &self,
+        desired: Desired,
+        approvals: Approvals,
+    ) -> impl Future<Output = Result<Report, StoreError>> + Send;
 
     /// What is in force.
     fn in_force(&self) -> Option<Arc<Desired>>;
@@ -99,9 +109,6 @@ pub trait Store: Send + Sync + 'static {
             .map(|planned| (planned.key.clone(), planned.origin.clone()))
             .collect()
     }
-
-    /// What gateways go by, from now on; none as long as nothing is in force.
-    fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>>;
 }
 
 // === impl Desired ===

@@ -12,7 +12,7 @@ use fabric::api::Duration;
 use fabric::name::PeerName;
 use gateway::{Config, Gateway, IdentityFiles, StatusProvider};
 use reconciler::reconcile::{Options, Reconciler};
-use reconciler::store::{Local, Store as _};
+use reconciler::store::Local;
 use tokio_util::sync::CancellationToken;
 
 use self::git::GitArgs;

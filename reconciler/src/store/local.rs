@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::file::{Slots, failed};
-use super::{Desired, Report, Store, StoreError};
+use super::{Approvals, Desired, Report, Store, StoreError};
 
 /// A state directory on this machine: the store of a host without Kubernetes.
 ///
@@ -72,6 +72,12 @@ impl Local {
         self.inner.directory.join("git")
     }
 
+    /// What a gateway goes by, from now on; none as long as nothing is in force.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
+        self.inner.snapshots.subscribe()
+    }
+
     /// The peer whose state it is.
     #[must_use]
     pub fn peer(&self) -> &PeerName {
@@ -80,7 +86,7 @@ impl Local {
 }
 
 impl Store for Local {
-    async fn apply(&self, desired: Desired) -> Result<Report, StoreError> {
+    async fn apply(&self, desired: Desired, _: Approvals) -> Result<Report, StoreError> {
         let inner = Arc::clone(&self.inner);
         // Writing waits for the disk.
         tokio::task::spawn_blocking(move || inner.apply(desired))
@@ -90,10 +96,6 @@ impl Store for Local {
 
     fn in_force(&self) -> Option<Arc<Desired>> {
         self.inner.state.lock().in_force.clone()
-    }
-
-    fn snapshots(&self) -> watch::Receiver<Option<Arc<Snapshot>>> {
-        self.inner.snapshots.subscribe()
     }
 }
 

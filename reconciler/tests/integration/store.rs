@@ -11,7 +11,7 @@ use fabric::fabric::Good;
 use fabric::name::{Kind, ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::{Plan, PlannedObject, State};
-use reconciler::store::{Desired, Local, Store, StoreError};
+use reconciler::store::{Approvals, Desired, Local, Store, StoreError};
 
 fn peer() -> PeerName {
     "east".parse().unwrap()
@@ -98,7 +98,10 @@ async fn a_plan_is_in_force_at_once_and_after_a_restart() {
     assert!(snapshots.borrow_and_update().is_none());
 
     let first = desired("1", &[("a", 1), ("b", 1)]);
-    let report = store.apply(first.clone()).await.unwrap();
+    let report = store
+        .apply(first.clone(), Approvals::default())
+        .await
+        .unwrap();
     assert_eq!(names(&report.added), ["a", "b"]);
     assert!(report.is_written && snapshots.has_changed().unwrap());
     let snapshot = snapshots.borrow_and_update().clone().unwrap();
@@ -108,7 +111,7 @@ async fn a_plan_is_in_force_at_once_and_after_a_restart() {
     );
 
     let report = store
-        .apply(desired("2", &[("b", 2), ("c", 1)]))
+        .apply(desired("2", &[("b", 2), ("c", 1)]), Approvals::default())
         .await
         .unwrap();
     assert_eq!(names(&report.added), ["c"]);
@@ -131,10 +134,16 @@ async fn a_plan_is_in_force_at_once_and_after_a_restart() {
 async fn an_equal_plan_writes_nothing_and_wakes_nobody() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     let (before, mut snapshots) = (files(directory.path()), store.snapshots());
     snapshots.mark_unchanged();
-    let report = store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    let report = store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     assert_eq!((report.unchanged, report.is_written), (1, false));
     assert_eq!(files(directory.path()), before);
     assert!(!snapshots.has_changed().unwrap());
@@ -145,11 +154,11 @@ async fn an_object_keeps_the_origin_of_its_content() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
     store
-        .apply(desired("1", &[("a", 1), ("b", 1)]))
+        .apply(desired("1", &[("a", 1), ("b", 1)]), Approvals::default())
         .await
         .unwrap();
     store
-        .apply(desired("2", &[("a", 1), ("b", 2)]))
+        .apply(desired("2", &[("a", 1), ("b", 2)]), Approvals::default())
         .await
         .unwrap();
     let origins: Vec<_> = store
@@ -165,12 +174,15 @@ async fn an_object_keeps_the_origin_of_its_content() {
 async fn a_removed_peer_loses_everything_also_over_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     let gone = Desired {
         plan: None,
         ..desired("2", &[])
     };
-    let report = store.apply(gone).await.unwrap();
+    let report = store.apply(gone, Approvals::default()).await.unwrap();
     assert_eq!(names(&report.removed), ["a"]);
     assert!(store.snapshots().borrow().is_none());
     drop(store);
@@ -186,7 +198,10 @@ async fn a_torn_or_damaged_file_is_never_believed() {
     let mut newest = (String::new(), Vec::new());
     for number in ["1", "2", "3"] {
         let before = files(directory.path());
-        store.apply(desired(number, &[("a", 1)])).await.unwrap();
+        store
+            .apply(desired(number, &[("a", 1)]), Approvals::default())
+            .await
+            .unwrap();
         let after = files(directory.path());
         newest = after
             .into_iter()
@@ -212,7 +227,10 @@ async fn a_torn_or_damaged_file_is_never_believed() {
     }
     // And the next state goes over the damaged file, not over the last good one.
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("4", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("4", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     drop(store);
     assert_eq!(open().as_deref(), Some("4"));
     let other = fs::read_dir(directory.path())
@@ -232,13 +250,19 @@ async fn a_torn_or_damaged_file_is_never_believed() {
 async fn what_a_crash_leaves_behind_is_passed_over() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     drop(store);
     // Killed while the next state was being written, at any byte of it.
     fs::write(directory.path().join("state.new"), "{\"format\":").unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
     assert_eq!(revision(&store).as_deref(), Some("1"));
-    store.apply(desired("2", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("2", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     assert_eq!(revision(&store).as_deref(), Some("2"));
 }
 
@@ -246,23 +270,34 @@ async fn what_a_crash_leaves_behind_is_passed_over() {
 async fn a_state_that_cannot_be_written_is_not_in_force() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     // A directory in the way of the file; unlike permissions it stops root too.
     fs::create_dir(directory.path().join("state.new")).unwrap();
-    let result = store.apply(desired("2", &[("a", 2)])).await;
+    let result = store
+        .apply(desired("2", &[("a", 2)]), Approvals::default())
+        .await;
     assert!(matches!(result, Err(StoreError::File { .. })));
     assert_eq!(revision(&store).as_deref(), Some("1"));
     let snapshot = store.snapshots().borrow().clone().unwrap();
     assert_eq!(snapshot.revision.as_str(), "1");
     fs::remove_dir(directory.path().join("state.new")).unwrap();
-    store.apply(desired("2", &[("a", 2)])).await.unwrap();
+    store
+        .apply(desired("2", &[("a", 2)]), Approvals::default())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_state_directory_has_one_process_and_one_peer() {
     let directory = tempfile::tempdir().unwrap();
     let store = Local::open(directory.path(), &peer()).unwrap();
-    store.apply(desired("1", &[("a", 1)])).await.unwrap();
+    store
+        .apply(desired("1", &[("a", 1)]), Approvals::default())
+        .await
+        .unwrap();
     let second = Local::open(directory.path(), &peer());
     assert!(matches!(second, Err(StoreError::InUse(_))));
     drop(store);
@@ -284,7 +319,10 @@ async fn victim_that_writes_until_it_is_killed() {
     let first: u16 = revision(&store).map_or(0, |revision| revision.parse().unwrap());
     for number in first + 1.. {
         store
-            .apply(desired(&number.to_string(), &[("a", number)]))
+            .apply(
+                desired(&number.to_string(), &[("a", number)]),
+                Approvals::default(),
+            )
             .await
             .unwrap();
         // Past the capture of a test's output.

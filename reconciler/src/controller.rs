@@ -1,0 +1,1 @@
+//! The conditions of the objects, and what an Import is made of: Services, EndpointSlices, ports.

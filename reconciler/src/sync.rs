@@ -1,0 +1,1 @@
+//! FabricSyncs: which repository a cluster keeps to, and how that goes.
