@@ -201,20 +201,42 @@ pub fn step(wanted: &Wanted, live: Option<&Live>, adoption: Adoption) -> Step {
     }
 }
 
+/// What [`in_force`] is to know of a cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The objects as they live, once the actions were tried.
+    pub live: &'a BTreeMap<ObjectKey, Live>,
+    /// What the cluster's state counts as in force.
+    pub listed: &'a BTreeMap<ObjectKey, Digest>,
+    /// What the prune budget holds back.
+    pub blocked: &'a BTreeSet<ObjectKey>,
+    /// What somebody changed or deleted and will be put back before long.
+    pub pending: &'a BTreeSet<ObjectKey>,
+}
+
 /// The plan as it is in force: each object as it is wanted where it lives so, as it was in force
 /// before where it still lives so, and otherwise not at all; and what is held back.
 ///
-/// So whatever the plan lists can be found in the cluster.
+/// So whatever the plan lists can be found in the cluster, by a gateway that has just begun too,
+/// with two exceptions. What will be put back before long stays in force meanwhile: nobody takes an
+/// object out of force by changing it. And a denying policy that was in force and can't be found
+/// stays: gateways that have it go on with it, and new ones wait, rather than to do without it.
 #[must_use]
 pub fn in_force(
     desired: &Plan,
     wanted: &BTreeMap<ObjectKey, Wanted>,
-    live: &BTreeMap<ObjectKey, Live>,
-    blocked: &BTreeSet<ObjectKey>,
+    standing: Standing<'_>,
 ) -> Plan {
+    let Standing {
+        live,
+        listed,
+        blocked,
+        pending,
+    } = standing;
+    let ours = |key: &ObjectKey| live.get(key).filter(|live| live.is_ours());
     let as_before = |key: &ObjectKey| {
-        let live = live.get(key).filter(|live| live.is_ours())?;
-        let is_same = live.listed.is_some() && live.listed == live.effect;
+        let live = ours(key)?;
+        let is_same = live.effect.is_some() && listed.get(key) == live.effect.as_ref();
         let (object, origin) = (live.object.as_deref()?, live.origin.clone()?);
         is_same.then(|| PlannedObject {
             key: key.clone(),
@@ -222,16 +244,25 @@ pub fn in_force(
             object: object.clone(),
         })
     };
+    let stays = |key: &ObjectKey, wanted: &Wanted| {
+        // A namespace that is gone took what there was to protect with it.
+        let denies = takes_access(&wanted.planned.object)
+            && (live.contains_key(key) || key.namespace.is_none());
+        match listed.get(key) {
+            Some(digest) if *digest == wanted.effect => denies || pending.contains(key),
+            Some(_) => denies,
+            None => false,
+        }
+    };
     let mut objects: BTreeMap<ObjectKey, PlannedObject> = wanted
         .iter()
         .filter_map(|(key, wanted)| {
-            let is_there = live
-                .get(key)
-                .is_some_and(|live| live.is_ours() && live.effect == Some(wanted.effect));
+            let is_there = ours(key).is_some_and(|live| live.effect == Some(wanted.effect));
             let object = if is_there {
                 Some(wanted.planned.clone())
             } else {
-                as_before(key)
+                let kept = || stays(key, wanted).then(|| wanted.planned.clone());
+                as_before(key).or_else(kept)
             };
             Some((key.clone(), object?))
         })

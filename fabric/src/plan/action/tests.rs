@@ -316,52 +316,103 @@ fn what_was_taken_out_of_force_before_is_deleted_without_asking_again() {
     assert_eq!((actions.delete.len(), actions.blocked.len()), (8, 0));
 }
 
+fn listed(live: &BTreeMap<ObjectKey, Live>) -> BTreeMap<ObjectKey, Digest> {
+    let listed = live.iter();
+    let listed = listed.filter_map(|(key, live)| Some((key.clone(), live.listed?)));
+    listed.collect()
+}
+
+/// The version of one object that is in force where `new` is wanted, `listed` was counted and
+/// `live` lives.
+fn version_in_force(
+    new: &PlannedObject,
+    listed: Option<&PlannedObject>,
+    live: Option<&Live>,
+    is_pending: bool,
+) -> Option<PlannedObject> {
+    let key = &new.key;
+    let desired = plan(std::slice::from_ref(new));
+    let effect = |planned: &PlannedObject| Wanted::new(planned.clone()).effect;
+    let listed = listed.map(|listed| (key.clone(), effect(listed)));
+    let live = live.map(|live| (key.clone(), live.clone()));
+    let standing = Standing {
+        live: &live.into_iter().collect(),
+        listed: &listed.into_iter().collect(),
+        blocked: &BTreeSet::new(),
+        pending: &is_pending.then(|| key.clone()).into_iter().collect(),
+    };
+    let wanted = Wanted::of(&desired, &BTreeMap::new());
+    let plan = in_force(&desired, &wanted, standing);
+    assert_eq!(plan.revision, desired.revision);
+    plan.objects.into_iter().next()
+}
+
 #[test]
 fn in_force_is_what_can_be_found() {
-    let (new, old) = (export("a", 81), export("a", 80));
-    let key = &new.key;
-    let other = export("a", 99);
-    let was = |live: &PlannedObject, listed: Option<&PlannedObject>| Live {
-        listed: listed.map(|listed| Wanted::new(listed.clone()).effect),
+    let (new, old, other) = (export("a", 81), export("a", 80), export("a", 99));
+    let owned = |live: &PlannedObject, owner: Owner| Live {
+        owner,
         ..applied(live)
     };
-    let desired = plan(std::slice::from_ref(&new));
-    for (what, live, expected) in [
-        ("applied", Some(was(&new, Some(&old))), Some(&new)),
+    let us = |live: &PlannedObject| Some(applied(live));
+    let theirs = Owner::Other("x".to_owned());
+    for (what, live, listed, expected) in [
+        ("applied", us(&new), Some(&old), Some(&new)),
+        ("new", us(&new), None, Some(&new)),
+        ("refused: as it was", us(&old), Some(&old), Some(&old)),
+        ("refused: changed by hand", us(&other), Some(&old), None),
+        ("refused: never counted", us(&old), None, None),
+        ("refused: absent", None, None, None),
+        ("refused: gone", None, Some(&old), None),
+        ("another's", Some(owned(&new, theirs)), Some(&new), None),
         (
-            "refused: as it was",
-            Some(was(&old, Some(&old))),
-            Some(&old),
-        ),
-        (
-            "refused: changed by hand",
-            Some(was(&other, Some(&old))),
-            None,
-        ),
-        ("refused: never counted", Some(was(&old, None)), None),
-        ("refused: absent", None, None),
-        (
-            "another's",
-            Some(Live {
-                owner: Owner::Other("x".to_owned()),
-                ..was(&new, Some(&new))
-            }),
-            None,
-        ),
-        (
-            "only the label is gone",
-            Some(Live {
-                owner: Owner::Unmarked,
-                ..was(&new, Some(&new))
-            }),
+            "the label is gone",
+            Some(owned(&new, Owner::Unmarked)),
+            Some(&new),
             Some(&new),
         ),
     ] {
-        let live = live.into_iter().map(|live| (key.clone(), live)).collect();
-        let wanted = Wanted::of(&desired, &BTreeMap::new());
-        let plan = in_force(&desired, &wanted, &live, &BTreeSet::new());
-        assert_eq!(plan.objects.first(), expected, "{what}");
-        assert_eq!(plan.revision, desired.revision);
+        let got = version_in_force(&new, listed, live.as_ref(), false);
+        assert_eq!(got.as_ref(), expected, "{what}");
+    }
+}
+
+#[test]
+fn nobody_takes_an_object_out_of_force_by_changing_it() {
+    let (new, other) = (export("a", 81), export("a", 99));
+    for live in [None, Some(applied(&other))] {
+        let live = live.as_ref();
+        assert!(version_in_force(&new, Some(&new), live, true).is_some());
+        // Not where it can't be put back: who begins now would never find it.
+        assert!(version_in_force(&new, Some(&new), live, false).is_none());
+        // Nor where it never was in force.
+        assert!(version_in_force(&new, None, live, true).is_none());
+    }
+}
+
+#[test]
+fn a_denying_policy_that_was_in_force_is_never_done_without() {
+    let deny = policy("AccessPolicy", "a", "deny");
+    let privileged = policy("PrivilegedAccessPolicy", "a", "deny");
+    let allow = policy("AccessPolicy", "a", "allow");
+    let (before, edited) = (policy("AccessPolicy", "a", "allow"), export("a", 1));
+    let live = Some(applied(&edited));
+    for (what, new, listed, live, stays) in [
+        ("changed by hand", &deny, Some(&deny), &live, true),
+        ("and refused", &deny, Some(&before), &live, true),
+        ("never in force", &deny, None, &live, false),
+        ("its namespace is gone", &deny, Some(&deny), &None, false),
+        (
+            "of the cluster",
+            &privileged,
+            Some(&privileged),
+            &None,
+            true,
+        ),
+        ("an allowing one", &allow, Some(&allow), &live, false),
+    ] {
+        let got = version_in_force(new, listed, live.as_ref(), false);
+        assert_eq!(got.is_some(), stays, "{what}");
     }
 }
 
@@ -371,8 +422,13 @@ fn what_is_held_back_stays_in_force_as_it_lives() {
     let desired = plan(std::slice::from_ref(&stays));
     let wanted = Wanted::of(&desired, &BTreeMap::new());
     let live = cluster(&[stays.clone(), held.clone()]);
-    let blocked = [held.key.clone()].into();
-    let plan = in_force(&desired, &wanted, &live, &blocked);
+    let standing = Standing {
+        live: &live,
+        listed: &listed(&live),
+        blocked: &[held.key.clone()].into(),
+        pending: &BTreeSet::new(),
+    };
+    let plan = in_force(&desired, &wanted, standing);
     assert_eq!(plan.objects, [stays, held]);
 }
 
@@ -574,8 +630,14 @@ proptest! {
         let desired = plan(&desired);
         let wanted = Wanted::of(&desired, &live);
         let actions = actions(Some(&wanted), &live, &rules);
-        let plan = in_force(&desired, &wanted, &live, &actions.blocked);
-        for planned in &plan.objects {
+        let standing = Standing {
+            live: &live,
+            listed: &listed(&live),
+            blocked: &actions.blocked,
+            pending: &BTreeSet::new(),
+        };
+        let plan = in_force(&desired, &wanted, standing);
+        for planned in plan.objects.iter().filter(|planned| !takes_access(&planned.object)) {
             let digest = Digest::of_effect(&planned.key, &planned.object);
             prop_assert_eq!(live[&planned.key].effect, Some(digest));
             prop_assert!(wanted.contains_key(&planned.key) || actions.blocked.contains(&planned.key));

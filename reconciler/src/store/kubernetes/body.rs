@@ -138,15 +138,13 @@ pub(super) fn writer(managed: &Value, pointers: &BTreeSet<String>) -> Option<Str
 
 fn owns(entry: &Value, pointer: &str) -> bool {
     let mut fields = &entry["fieldsV1"];
-    let mut depth = 0;
-    for token in pointer.split('/').skip(1) {
+    for (depth, token) in pointer.split('/').skip(1).enumerate() {
         let key = format!("f:{}", token.replace("~1", "/").replace("~0", "~"));
         match fields.get(&key) {
             Some(inner) => fields = inner,
             // Whoever owns a whole list or map owns what is in it.
             None => return depth > 1 && fields.as_object().is_some_and(Map::is_empty),
         }
-        depth += 1;
     }
     true
 }

@@ -36,6 +36,9 @@ pub(super) enum Verdict {
 impl Brake {
     /// Asks for a correction at `now`.
     pub(super) fn ask(&mut self, now: Instant) -> Verdict {
+        if self.is_idle(now) {
+            *self = Self::default();
+        }
         if let Some(until) = self.until {
             if now < until {
                 return Verdict::Hold {
@@ -54,9 +57,6 @@ impl Brake {
             self.corrected.pop_front();
         }
         if self.corrected.len() < CORRECTIONS {
-            if self.corrected.is_empty() {
-                self.fights = 0;
-            }
             self.corrected.push_back(now);
             return Verdict::Go;
         }
@@ -70,15 +70,13 @@ impl Brake {
 
     /// Whether somebody fights over the object.
     pub(super) fn is_fighting(&self, now: Instant) -> bool {
-        let last = self.corrected.back();
-        let is_recent = last.is_some_and(|at| now.duration_since(*at) < WINDOW);
-        self.fights > 0 && (self.until.is_some() || is_recent)
+        self.fights > 0 && !self.is_idle(now)
     }
 
-    /// Whether nothing is left to remember.
+    /// Whether nothing is left to remember: it is as long ago as a correction is remembered.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        let is_recent = |at: &Instant| now.duration_since(*at) < WINDOW;
-        self.until.is_none() && !self.corrected.back().is_some_and(is_recent)
+        let last = self.corrected.back().copied().max(self.until);
+        last.is_none_or(|last| now.saturating_duration_since(last) >= WINDOW)
     }
 }
 

@@ -8,7 +8,7 @@ use fabric::api::Object;
 use fabric::digest::Digest;
 use fabric::fabric::Good;
 use fabric::name::{Kind, ObjectKey};
-use fabric::plan::action::{self, Actions, Live, Owner, Rules, Wanted};
+use fabric::plan::action::{self, Actions, Live, Owner, Rules, Standing, Wanted};
 use futures::StreamExt as _;
 use futures::stream;
 use tokio::time::Instant;
@@ -120,17 +120,17 @@ impl Kubernetes {
                 break;
             }
         }
-        self.forget(&actions, &live);
-        let mut result = match outcome.failure {
+        self.forget(goal, &actions);
+        let result = match outcome.failure {
             Some(error) => Err(error),
             None => self.conclude(goal, &listed, &actions).await,
         };
-        if let Ok(is_written) = &mut result {
+        if let Ok(is_written) = &result {
             let report = &outcome.report;
             let sets = [&report.added, &report.changed, &report.removed];
             outcome.report.is_written = *is_written || sets.iter().any(|set| !set.is_empty());
         }
-        self.tell(goal, &actions, result.is_ok());
+        self.tell(&actions, result.is_ok());
         result.map(|_| outcome.report)
     }
 
@@ -380,7 +380,7 @@ impl Kubernetes {
     }
 
     /// Forgets the troubles of what is no longer to be done.
-    fn forget(&self, actions: &Actions, live: &BTreeMap<ObjectKey, Live>) {
+    fn forget(&self, goal: &Goal, actions: &Actions) {
         let now = Instant::now();
         let mut memory = self.memory.lock();
         let sets = [
@@ -394,10 +394,13 @@ impl Kubernetes {
         memory
             .told
             .retain(|key, _| is_pending(key) || actions.refused.contains_key(key));
+        let is_wanted = |key: &ObjectKey| {
+            let wanted = goal.wanted.as_ref();
+            wanted.is_some_and(|wanted| wanted.contains_key(key))
+        };
         memory
             .brakes
-            .retain(|key, brake| live.contains_key(key) || !brake.is_idle(now));
-        memory.brakes.retain(|_, brake| !brake.is_idle(now));
+            .retain(|key, brake| is_wanted(key) && !brake.is_idle(now));
     }
 
     /// Writes the FabricState, and remembers what is in force; whether it was written.
@@ -408,7 +411,15 @@ impl Kubernetes {
         actions: &Actions,
     ) -> Result<bool, RequestError> {
         let live = self.live(listed);
-        let (plan, is_written) = self.write_state(goal, &live, &actions.blocked).await?;
+        let pending = self.pending();
+        let empty = BTreeMap::new();
+        let standing = Standing {
+            live: &live,
+            listed: listed.as_ref().unwrap_or(&empty),
+            blocked: &actions.blocked,
+            pending: &pending,
+        };
+        let (plan, is_written) = self.write_state(goal, standing).await?;
         let objects = plan.as_ref().map_or(0, |plan| plan.objects.len());
         let mut memory = self.memory.lock();
         memory.met = goal
@@ -437,8 +448,16 @@ impl Kubernetes {
         Ok(is_written)
     }
 
+    /// What will be put back before long: all that failed, but for what the server won't have.
+    fn pending(&self) -> BTreeSet<ObjectKey> {
+        let memory = self.memory.lock();
+        let pending = memory.troubles.iter();
+        let pending = pending.filter(|(_, trouble)| !trouble.is_final());
+        pending.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Says how it stands: in the status, and in events what is new.
-    fn tell(&self, goal: &Goal, actions: &Actions, is_concluded: bool) {
+    fn tell(&self, actions: &Actions, is_concluded: bool) {
         let now = Instant::now();
         let mut memory = self.memory.lock();
         let mut refused: BTreeMap<ObjectKey, (String, bool)> = actions
@@ -446,13 +465,12 @@ impl Kubernetes {
             .iter()
             .map(|(key, refusal)| (key.clone(), (refusal.to_string(), true)))
             .collect();
-        refused.extend(memory.troubles.iter().map(|(key, trouble)| {
-            let is_final = matches!(
-                trouble.failure,
-                Failure::Refused | Failure::Forbidden | Failure::NotFound
-            );
-            (key.clone(), (trouble.message.clone(), is_final))
-        }));
+        refused.extend(
+            memory
+                .troubles
+                .iter()
+                .map(|(key, trouble)| (key.clone(), (trouble.message.clone(), trouble.is_final()))),
+        );
         let mut left = TOLD;
         for (key, (message, is_final)) in &refused {
             if *is_final && left > 0 && memory.told.get(key) != Some(message) {
@@ -497,7 +515,18 @@ impl Kubernetes {
             *status = after;
             is_other
         });
-        let _ = goal;
+    }
+}
+
+// === impl Trouble ===
+
+impl Trouble {
+    /// Whether the server won't have the object, as long as somebody doesn't change something.
+    const fn is_final(&self) -> bool {
+        matches!(
+            self.failure,
+            Failure::Refused | Failure::Forbidden | Failure::NotFound
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use fabric::crd::CustomKind;
 use fabric::digest::Digest;
 use fabric::mark;
 use fabric::name::{Kind, ObjectKey};
-use fabric::plan::action::{self, Live, Owner};
+use fabric::plan::action::{self, Live, Owner, Standing};
 use fabric::plan::{Plan, PlannedObject, State};
 use kube::api::{Api, DynamicObject};
 use serde_json::json;
@@ -133,8 +133,7 @@ impl Kubernetes {
     pub(super) async fn write_state(
         &self,
         goal: &Goal,
-        live: &BTreeMap<ObjectKey, Live>,
-        blocked: &BTreeSet<ObjectKey>,
+        standing: Standing<'_>,
     ) -> Result<(Option<Plan>, bool), RequestError> {
         let empty = BTreeMap::new();
         let wanted = goal.wanted.as_ref().unwrap_or(&empty);
@@ -146,7 +145,7 @@ impl Kubernetes {
                 &dummy
             }
         };
-        let plan = action::in_force(desired, wanted, live, blocked);
+        let plan = action::in_force(desired, wanted, standing);
         // Gateways don't look at Instances.
         let mut counted = plan.clone();
         counted
