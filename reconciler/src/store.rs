@@ -14,6 +14,7 @@ use fabric::name::{ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::Plan;
 
+pub use self::kubernetes::Kubernetes;
 pub use local::Local;
 
 /// What is to be in force.
@@ -82,6 +83,12 @@ pub enum StoreError {
     /// The task that writes was lost.
     #[error("the state's writer ended early")]
     Lost(#[source] tokio::task::JoinError),
+    /// The cluster can't be written to.
+    #[error("can't bring the plan into force in the cluster")]
+    Cluster(#[source] crate::kubernetes::write::RequestError),
+    /// The store was closed before it was ready.
+    #[error("the store was closed")]
+    Closed,
 }
 
 /// Where what is in force is kept, and from where it is handed out.
@@ -108,6 +115,20 @@ pub trait Store: Send + Sync + 'static {
         plan.flat_map(|plan| &plan.objects)
             .map(|planned| (planned.key.clone(), planned.origin.clone()))
             .collect()
+    }
+}
+
+impl<S: Store> Store for Arc<S> {
+    fn apply(
+        &self,
+        desired: Desired,
+        approvals: Approvals,
+    ) -> impl Future<Output = Result<Report, StoreError>> + Send {
+        S::apply(self, desired, approvals)
+    }
+
+    fn in_force(&self) -> Option<Arc<Desired>> {
+        S::in_force(self)
     }
 }
 

@@ -45,6 +45,8 @@ pub struct LiveObject {
     /// The object without what is ours alone (`weft.dev/` labels and annotations); the reason where
     /// it can't be understood.
     pub object: Result<Arc<Object>, String>,
+    /// The digest of what the object decides; none where it can't be understood.
+    pub effect: Option<Digest>,
     /// Its status as it stands; null where it has none.
     pub status: Value,
 }
@@ -94,8 +96,11 @@ impl LiveObject {
             },
             name: meta.name.as_str().into(),
         };
+        let object = decode(&key, &meta, &object.data["spec"]);
+        let effect = object.as_ref().ok();
         Self {
-            object: decode(&key, &meta, &object.data["spec"]),
+            effect: effect.map(|object| Digest::of_effect(&key, object)),
+            object,
             key,
             meta,
             status,
@@ -110,9 +115,8 @@ impl LiveObject {
 
     /// The digest of what the object decides; none where it can't be understood.
     #[must_use]
-    pub fn effect(&self) -> Option<Digest> {
-        let object = self.object.as_ref().ok()?;
-        Some(Digest::of_effect(&self.key, object))
+    pub const fn effect(&self) -> Option<Digest> {
+        self.effect
     }
 
     /// The digest that the object's annotation tells of what was applied.
