@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use fabric::api::Object;
 use fabric::digest::Digest;
-use fabric::fabric::Good;
 use fabric::name::{Kind, ObjectKey};
 use fabric::plan::action::{self, Actions, Live, Owner, Rules, Standing, Wanted};
 use futures::StreamExt as _;
@@ -77,12 +76,17 @@ impl Kubernetes {
     /// Brings a plan into force.
     pub(super) async fn round(
         &self,
-        desired: Desired,
+        mut desired: Desired,
         approvals: Approvals,
     ) -> Result<Report, RequestError> {
         let _turn = self.turn.lock().await;
         let live = self.live(&self.listed());
-        let wanted = desired.plan.as_ref().map(|plan| Wanted::of(plan, &live));
+        let before = self.memory.lock().goal.clone();
+        let before = before.as_ref().and_then(|before| before.wanted.as_ref());
+        let wanted = desired.plan.as_mut().map(|plan| {
+            let objects = std::mem::take(&mut plan.objects);
+            Wanted::of(objects, &live, before)
+        });
         let goal = Arc::new(Goal {
             desired,
             wanted,
@@ -105,7 +109,11 @@ impl Kubernetes {
     /// Compares, and does what is to be done and due; everything where `is_new`.
     ///
     /// Whoever calls it has the turn.
-    pub(super) async fn pass(&self, goal: &Goal, is_new: bool) -> Result<Report, RequestError> {
+    pub(super) async fn pass(
+        &self,
+        goal: &Arc<Goal>,
+        is_new: bool,
+    ) -> Result<Report, RequestError> {
         self.throttle.begin();
         let listed = self.listed();
         let live = self.live(&listed);
@@ -406,7 +414,7 @@ impl Kubernetes {
     /// Writes the FabricState, and remembers what is in force; whether it was written.
     async fn conclude(
         &self,
-        goal: &Goal,
+        goal: &Arc<Goal>,
         listed: &Listed,
         actions: &Actions,
     ) -> Result<bool, RequestError> {
@@ -419,31 +427,20 @@ impl Kubernetes {
             blocked: &actions.blocked,
             pending: &pending,
         };
-        let (plan, is_written) = self.write_state(goal, standing).await?;
-        let objects = plan.as_ref().map_or(0, |plan| plan.objects.len());
-        let mut memory = self.memory.lock();
-        memory.met = goal
+        let (objects, is_written) = self.write_state(goal, standing).await?;
+        self.memory.lock().met = goal
             .wanted
             .iter()
             .flatten()
             .filter(|(key, wanted)| live.get(*key).is_some_and(|live| wanted.is_met_by(live)))
             .map(|(key, wanted)| (key.clone(), wanted.content))
             .collect();
-        let good: Good = goal.desired.good.clone();
-        let in_force = Desired {
-            revision: goal.desired.revision.clone(),
-            plan,
-            good,
-        };
-        if memory.in_force.as_deref() != Some(&in_force) {
-            memory.in_force = Some(Arc::new(in_force));
-        }
-        drop(memory);
-        let revision = goal.desired.revision.clone();
+        let revision = Some(goal.desired.revision.clone());
         self.status.send_if_modified(|status| {
-            let before = (status.revision.replace(revision), status.objects);
+            let is_other = status.revision != revision || status.objects != objects;
+            status.revision = revision;
             status.objects = objects;
-            before != (status.revision.clone(), objects)
+            is_other
         });
         Ok(is_written)
     }
