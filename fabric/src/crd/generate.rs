@@ -271,7 +271,8 @@ fn annotate(name: &str, property: &mut Value) {
     if name == "conditions" && property["type"] == "array" {
         property["x-kubernetes-list-type"] = "map".into();
         property["x-kubernetes-list-map-keys"] = json!(["type"]);
-    } else if name == "workloadSelector" {
+    } else if name == "workloadSelector" || (name == "objects" && property["type"] == "object") {
+        // The digests of thousands of objects: as one value, or their names stood there twice.
         property["x-kubernetes-map-type"] = "atomic".into();
     } else if property["type"] == "array" {
         property["x-kubernetes-list-type"] = "atomic".into();
