@@ -129,6 +129,8 @@ struct Memory {
     in_force: Option<InForce>,
     /// What the FabricState was last compared with, and found to say.
     compared: Option<Compared>,
+    /// The states of the FabricStates that were remembered, where nothing was compared yet.
+    remembered: Vec<(String, String)>,
     /// The objects that were seen as they should be, by the digest of what was wanted.
     met: BTreeMap<ObjectKey, Digest>,
     /// The objects that couldn't be dealt with.
@@ -232,8 +234,11 @@ impl Kubernetes {
 
     /// Sets what the FabricSync says; it counts from the next round on.
     pub fn configure(&self, settings: Settings) {
-        *self.settings.write() = settings;
-        self.wake.notify_one();
+        let mut before = self.settings.write();
+        if *before != settings {
+            *before = settings;
+            self.wake.notify_one();
+        }
     }
 
     /// Where the objects stand, from now on.
@@ -263,6 +268,10 @@ impl Store for Kubernetes {
     }
 
     fn in_force(&self) -> Option<Arc<Desired>> {
+        // Whoever has the turn is about to change it.
+        if let Ok(_turn) = self.turn.try_lock() {
+            self.look_for_another_leader();
+        }
         let memory = self.memory.lock();
         memory.in_force.as_ref().map(InForce::desired)
     }

@@ -28,7 +28,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
 /// The longest wait after the server refused an object: only its schema or a webhook can change that.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
-/// So many events about refused objects in one round; the status has all of them.
+/// So many events of one reason in one round; one more says how many others there are.
 const TOLD: usize = 10;
 
 /// Something to be done with one object.
@@ -68,6 +68,8 @@ enum Phase {
 struct Outcome {
     report: Report,
     failure: Option<RequestError>,
+    /// How many events of each reason there were.
+    told: BTreeMap<&'static str, usize>,
 }
 
 // === impl Kubernetes ===
@@ -122,10 +124,20 @@ impl Kubernetes {
         let tasks = self.tasks(goal, &actions, &live, &listed, is_new);
         let mut outcome = Outcome::default();
         outcome.report.unchanged = actions.unchanged;
+        // For the events: who changed a few objects is asked for, who changed all of them isn't.
+        let all = tasks.values().flatten();
+        let drift = all.filter(|task| matches!(task.what, What::Apply { is_drift: true, .. }));
+        let asks = drift.count() <= TOLD;
         for (_, tasks) in tasks {
-            self.run(goal, tasks, &mut outcome).await;
+            self.run(goal, tasks, asks, &mut outcome).await;
             if outcome.failure.is_some() {
                 break;
+            }
+        }
+        for (reason, count) in &outcome.told {
+            if *count > TOLD {
+                let note = format!("{} more objects: {reason}", count - TOLD);
+                self.teller.note(self.target.reference(), reason, note);
             }
         }
         self.forget(goal, &actions);
@@ -269,15 +281,23 @@ impl Kubernetes {
         true
     }
 
-    async fn run(&self, goal: &Goal, tasks: Vec<Task>, outcome: &mut Outcome) {
+    async fn run(&self, goal: &Goal, tasks: Vec<Task>, asks: bool, outcome: &mut Outcome) {
         let run = |task: Task| async move {
-            let result = self.perform(goal, &task).await;
+            let result = self.perform(goal, &task, asks).await;
             (task.key, result)
         };
         let mut results = stream::iter(tasks).map(run).buffer_unordered(PARALLEL);
         while let Some((key, result)) = results.next().await {
             match result {
-                Ok(done) => {
+                Ok((done, drift)) => {
+                    if let (Some(drift), Some(live)) = (drift, self.caches.find(&key)) {
+                        self.status.send_modify(|status| {
+                            status.corrected = status.corrected.saturating_add(1);
+                        });
+                        if outcome.may_tell("DriftCorrected") {
+                            self.teller.warn(reference(&live), "DriftCorrected", drift);
+                        }
+                    }
                     let wanted = goal.wanted.as_ref();
                     let is_wanted = wanted.is_some_and(|wanted| wanted.contains_key(&key));
                     self.note_done(&key, is_wanted, done, outcome);
@@ -287,7 +307,13 @@ impl Kubernetes {
         }
     }
 
-    async fn perform(&self, goal: &Goal, task: &Task) -> Result<Done, Undone> {
+    /// Does it; what somebody had changed is said too.
+    async fn perform(
+        &self,
+        goal: &Goal,
+        task: &Task,
+        asks: bool,
+    ) -> Result<(Done, Option<String>), Undone> {
         if self.throttle.is_down() {
             return Err(Undone::Down);
         }
@@ -295,29 +321,38 @@ impl Kubernetes {
         let wanted = wanted.and_then(|wanted| wanted.get(&task.key));
         match (task.what, wanted) {
             (What::Apply { listed, is_drift }, Some(wanted)) if is_drift => {
-                self.correct(wanted, listed).await
+                return self.correct(wanted, listed, asks).await;
             }
             (What::Apply { listed, .. }, Some(wanted)) => self.put_in_force(wanted, listed).await,
             (What::Apply { .. }, None) => Ok(Done::Nothing),
             (What::Delete, _) => self.take_out(&task.key, goal).await,
         }
+        .map(|done| (done, None))
     }
 
     /// Puts an object back as it was, and says who changed what.
-    async fn correct(&self, wanted: &Wanted, listed: Option<Digest>) -> Result<Done, Undone> {
+    async fn correct(
+        &self,
+        wanted: &Wanted,
+        listed: Option<Digest>,
+        asks: bool,
+    ) -> Result<(Done, Option<String>), Undone> {
         let key = &wanted.planned.key;
         let before = self.caches.find(key);
         let (fields, writer) = match &before {
             Some(before) => {
                 let fields = self.differences(wanted, before);
-                let writer = self.last_writer(before, &fields).await;
+                let writer = match asks {
+                    true => self.last_writer(before, &fields).await,
+                    false => None,
+                };
                 (fields, writer)
             }
             None => (BTreeSet::new(), None),
         };
         let done = self.put_in_force(wanted, listed).await?;
         if done == Done::Nothing || done == Done::Terminating {
-            return Ok(done);
+            return Ok((done, None));
         }
         let note = if before.is_some() {
             let writer = writer.as_deref().unwrap_or("somebody");
@@ -326,12 +361,7 @@ impl Kubernetes {
             "somebody deleted it".to_owned()
         };
         tracing::info!(object = %key, note, "drift is corrected");
-        if let Some(live) = self.caches.find(key) {
-            self.teller.warn(reference(&live), "DriftCorrected", note);
-        }
-        self.status
-            .send_modify(|status| status.corrected = status.corrected.saturating_add(1));
-        Ok(done)
+        Ok((done, Some(note)))
     }
 
     fn note_done(&self, key: &ObjectKey, is_wanted: bool, done: Done, outcome: &mut Outcome) {
@@ -346,7 +376,9 @@ impl Kubernetes {
             Done::Deleted | Done::Terminating => {}
             Done::Adopted => {
                 report.added.push(key.clone());
-                if let Some(live) = self.caches.find(key) {
+                if let Some(live) = self.caches.find(key)
+                    && outcome.may_tell("Adopted")
+                {
                     let note = "it was there before, and is the repository's from now on";
                     self.teller
                         .note(reference(&live), "Adopted", note.to_owned());
@@ -512,6 +544,17 @@ impl Kubernetes {
             *status = after;
             is_other
         });
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Counts an event, and says whether it is one of the first few of its reason.
+    fn may_tell(&mut self, reason: &'static str) -> bool {
+        let count = self.told.entry(reason).or_default();
+        *count += 1;
+        *count <= TOLD
     }
 }
 

@@ -51,8 +51,44 @@ pub(super) type Listed = Option<BTreeMap<ObjectKey, Digest>>;
 // === impl Kubernetes ===
 
 impl Kubernetes {
-    /// Takes from the cluster what was in force before this process.
+    /// Takes from the cluster what is in force where it isn't what this process brought about:
+    /// another one led meanwhile, or leads.
+    pub(super) fn look_for_another_leader(&self) {
+        let memory = self.memory.lock();
+        let is_other = match &memory.goal {
+            None => memory.remembered != self.state_versions(),
+            Some(goal) => {
+                let first = self.specs().into_iter().next();
+                let is_known = memory
+                    .compared
+                    .as_ref()
+                    .is_none_or(|compared| compared.states == self.state_versions());
+                let is_other = |first: &FabricStateSpec| {
+                    first.revision != goal.desired.revision || first.peer != self.target.peer
+                };
+                // Before the first comparison, what is there is older than the goal.
+                memory.compared.is_some()
+                    && !is_known
+                    && first.is_some_and(|first| is_other(&first))
+            }
+        };
+        drop(memory);
+        if is_other {
+            self.remember();
+        }
+    }
+
+    /// Forgets what is to be in force, and takes from the cluster what is.
     pub(super) fn remember(&self) {
+        {
+            let mut memory = self.memory.lock();
+            memory.goal = None;
+            memory.in_force = None;
+            memory.compared = None;
+            memory.met.clear();
+            memory.troubles.clear();
+            memory.remembered = self.state_versions();
+        }
         let specs = self.specs();
         let Some(first) = specs.first() else {
             return;
@@ -65,7 +101,8 @@ impl Kubernetes {
             );
             return;
         }
-        let live = self.caches.all().filter_map(|live| {
+        let ours = self.caches.all().filter(|live| live.content().is_some());
+        let live = ours.filter_map(|live| {
             let planned = PlannedObject {
                 key: live.key.clone(),
                 origin: live.origin()?,
