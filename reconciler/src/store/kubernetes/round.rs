@@ -143,6 +143,8 @@ impl Kubernetes {
         self.forget(goal, &actions);
         let result = match outcome.failure {
             Some(error) => Err(error),
+            // What it says now is newer than what is wanted here.
+            None if !is_new && self.has_another_led() => Ok(false),
             None => self.conclude(goal, &listed, &actions).await,
         };
         if let Ok(is_written) = &result {

@@ -23,7 +23,7 @@ use crate::kubernetes::write::{Failure, RequestError};
 /// throttles lets some through each time.
 const ATTEMPTS: u32 = 6;
 /// The wait after a first request without an answer; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// What came of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,10 @@ use fabric::plan::action::{self, Live, Owner, Standing, Version};
 use fabric::plan::{Plan, PlannedObject, State};
 use kube::api::{Api, DynamicObject};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::caches::{LiveState, version};
+use super::send::FIRST_WAIT;
 use super::{Desired, Goal, Kubernetes};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::{Failure, RequestError};
@@ -54,8 +56,15 @@ impl Kubernetes {
     /// Takes from the cluster what is in force where it isn't what this process brought about:
     /// another one led meanwhile, or leads.
     pub(super) fn look_for_another_leader(&self) {
+        if self.has_another_led() {
+            self.remember();
+        }
+    }
+
+    /// Whether the FabricState says something that this process neither wrote nor found.
+    pub(super) fn has_another_led(&self) -> bool {
         let memory = self.memory.lock();
-        let is_other = match &memory.goal {
+        match &memory.goal {
             None => memory.remembered != self.state_versions(),
             Some(goal) => {
                 let first = self.specs().into_iter().next();
@@ -102,26 +111,32 @@ impl Kubernetes {
             return;
         }
         let ours = self.caches.all().filter(|live| live.content().is_some());
-        let live = ours.filter_map(|live| {
+        let listed = self.listed().unwrap_or_default();
+        let objects = listed.len();
+        // What can't be found is being put back: a round was interrupted.
+        let found = ours.filter_map(|live| {
+            let digest = listed.get(&live.key)?;
             let planned = PlannedObject {
                 key: live.key.clone(),
                 origin: live.origin()?,
                 object: live.object.as_deref().ok()?.clone(),
             };
-            Some((live.key.clone(), planned))
+            (live.effect() == Some(*digest)).then(|| (live.key.clone(), planned))
         });
-        let specs: Vec<FabricStateSpec> = specs.iter().map(|spec| (**spec).clone()).collect();
-        let assembly = FabricStateSpec::assemble(&specs, &live.collect(), None);
-        let Some(first) = specs.into_iter().next() else {
-            return;
-        };
-        let objects = first.objects.values().map(BTreeMap::len).sum();
+        let found: BTreeMap<ObjectKey, PlannedObject> = found.collect();
+        let plan = first.state.as_ref().map(|state| Plan {
+            peer: first.peer.clone(),
+            revision: first.revision.clone(),
+            units: first.units.clone(),
+            objects: found.into_values().collect(),
+            state: state.clone(),
+        });
         let revision = first.revision.clone();
         tracing::info!(%revision, objects, "the cluster says what is in force");
         let desired = Desired {
             revision: revision.clone(),
-            plan: assembly.plan,
-            good: first.good,
+            plan,
+            good: first.good.clone(),
         };
         self.memory.lock().in_force = Some(InForce::Remembered(Arc::new(desired)));
         self.status.send_modify(|status| {
@@ -336,6 +351,10 @@ impl Kubernetes {
                 Err(error) if attempt < ATTEMPTS => match error.failure {
                     Failure::Throttled(_) => {}
                     Failure::Conflict => self.read_state(name).await?,
+                    // Unless it was waited for long enough.
+                    Failure::Unavailable if error.source.is_some() => {
+                        sleep(FIRST_WAIT * 2_u32.pow(attempt)).await;
+                    }
                     _ => return Err(error),
                 },
                 Err(error) => return Err(error),
