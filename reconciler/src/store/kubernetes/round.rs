@@ -114,6 +114,7 @@ impl Kubernetes {
         let tasks = self.tasks(goal, &actions, &live, &listed, is_new);
         let mut outcome = Outcome::default();
         outcome.report.unchanged = actions.unchanged;
+        outcome.report.blocked = actions.blocked.len();
         for (_, tasks) in tasks {
             self.run(goal, tasks, &mut outcome).await;
             if outcome.failure.is_some() {
