@@ -1,17 +1,17 @@
 //! What is to be done in a cluster so that a plan is in force there: decided purely.
 //!
 //! ```text
-//!  Plan ──▶ Wanted ─┐
-//!                   ├──▶ step (one object), actions (all of them, within the prune budget)
-//!  cluster ──▶ Live ┘
-//!  Plan + Live ──▶ in_force: what really is, once the actions were tried
+//!  Plan ──▶ Wanted ──┐
+//!                    ├──▶ step (one object), actions (all of them, within the prune budget)
+//!  cluster ──▶ Live ─┘
+//!  Wanted + Live ──▶ in_force: what really is, once the actions were tried
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Plan, PlannedObject};
+use super::PlannedObject;
 use crate::api::{self, Adoption, Object, Prune};
 use crate::digest::Digest;
 use crate::name::{Kind, ObjectKey};
@@ -214,19 +214,27 @@ pub struct Standing<'a> {
     pub pending: &'a BTreeSet<ObjectKey>,
 }
 
-/// The plan as it is in force: each object as it is wanted where it lives so, as it was in force
-/// before where it still lives so, and otherwise not at all; and what is held back.
+/// Which version of an object is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one that is wanted.
+    Wanted,
+    /// The one that was in force before, which lives.
+    Before,
+}
+
+/// Which objects are in force, and in which version: each as it is wanted where it lives so, as it
+/// was in force before where it still lives so, and otherwise not at all; and what is held back.
 ///
-/// So whatever the plan lists can be found in the cluster, by a gateway that has just begun too,
-/// with two exceptions. What will be put back before long stays in force meanwhile: nobody takes an
+/// So whatever is in force can be found in the cluster, by a gateway that has just begun too, with
+/// two exceptions. What will be put back before long stays in force meanwhile: nobody takes an
 /// object out of force by changing it. And a denying policy that was in force and can't be found
 /// stays: gateways that have it go on with it, and new ones wait, rather than to do without it.
 #[must_use]
 pub fn in_force(
-    desired: &Plan,
     wanted: &BTreeMap<ObjectKey, Wanted>,
     standing: Standing<'_>,
-) -> Plan {
+) -> BTreeMap<ObjectKey, Version> {
     let Standing {
         live,
         listed,
@@ -234,15 +242,10 @@ pub fn in_force(
         pending,
     } = standing;
     let ours = |key: &ObjectKey| live.get(key).filter(|live| live.is_ours());
-    let as_before = |key: &ObjectKey| {
-        let live = ours(key)?;
-        let is_same = live.effect.is_some() && listed.get(key) == live.effect.as_ref();
-        let (object, origin) = (live.object.as_deref()?, live.origin.clone()?);
-        is_same.then(|| PlannedObject {
-            key: key.clone(),
-            origin,
-            object: object.clone(),
-        })
+    let is_as_before = |key: &ObjectKey| {
+        let is_same =
+            |live: &Live| live.effect.is_some() && listed.get(key) == live.effect.as_ref();
+        ours(key).is_some_and(|live| is_same(live) && live.origin.is_some())
     };
     let stays = |key: &ObjectKey, wanted: &Wanted| {
         // A namespace that is gone took what there was to protect with it.
@@ -254,28 +257,25 @@ pub fn in_force(
             None => false,
         }
     };
-    let mut objects: BTreeMap<ObjectKey, PlannedObject> = wanted
+    let mut versions: BTreeMap<ObjectKey, Version> = wanted
         .iter()
         .filter_map(|(key, wanted)| {
             let is_there = ours(key).is_some_and(|live| live.effect == Some(wanted.effect));
-            let object = if is_there {
-                Some(wanted.planned.clone())
+            let version = if is_there {
+                Version::Wanted
+            } else if is_as_before(key) {
+                Version::Before
+            } else if stays(key, wanted) {
+                Version::Wanted
             } else {
-                let kept = || stays(key, wanted).then(|| wanted.planned.clone());
-                as_before(key).or_else(kept)
+                return None;
             };
-            Some((key.clone(), object?))
+            Some((key.clone(), version))
         })
         .collect();
-    for key in blocked {
-        if let Some(object) = as_before(key) {
-            objects.insert(key.clone(), object);
-        }
-    }
-    Plan {
-        objects: objects.into_values().collect(),
-        ..desired.clone()
-    }
+    let held = blocked.iter().filter(|key| is_as_before(key));
+    versions.extend(held.map(|key| (key.clone(), Version::Before)));
+    versions
 }
 
 /// Whether an object gives access by being there, so that its deletion takes access away.
@@ -320,10 +320,24 @@ impl Wanted {
 
     /// The objects of a plan by their keys, each with the origin of what lives where its content is
     /// the same: an object that only moved to another file or line isn't another one.
+    ///
+    /// What was wanted before spares the digests of what stays.
     #[must_use]
-    pub fn of(plan: &Plan, live: &BTreeMap<ObjectKey, Live>) -> BTreeMap<ObjectKey, Self> {
-        let wanted = plan.objects.iter().cloned().map(|planned| {
-            let mut wanted = Self::new(planned);
+    pub fn of(
+        objects: Vec<PlannedObject>,
+        live: &BTreeMap<ObjectKey, Live>,
+        before: Option<&BTreeMap<ObjectKey, Self>>,
+    ) -> BTreeMap<ObjectKey, Self> {
+        let wanted = objects.into_iter().map(|planned| {
+            let before = before.and_then(|before| before.get(&planned.key));
+            let mut wanted = match before.filter(|old| old.planned.object == planned.object) {
+                Some(before) => Self {
+                    planned,
+                    effect: before.effect,
+                    content: before.content,
+                },
+                None => Self::new(planned),
+            };
             let live = live.get(&wanted.planned.key);
             let same = live.filter(|live| live.is_ours() && live.content == Some(wanted.content));
             if let Some(origin) = same.and_then(|live| live.origin.clone()) {

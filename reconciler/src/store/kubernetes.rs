@@ -39,6 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use self::brake::Brake;
 pub use self::caches::{Caches, LiveState};
+use self::state::{Compared, InForce};
 use self::tell::Teller;
 use self::throttle::Throttle;
 use super::{Approvals, Desired, Report, Store, StoreError};
@@ -125,7 +126,11 @@ struct ClientBox(Client);
 struct Memory {
     /// What is to be in force; none before the first round.
     goal: Option<Arc<Goal>>,
-    in_force: Option<Arc<Desired>>,
+    in_force: Option<InForce>,
+    /// What the FabricState was last compared with, and found to say.
+    compared: Option<Compared>,
+    /// The states of the FabricStates that were remembered, where nothing was compared yet.
+    remembered: Vec<(String, String)>,
     /// The objects that were seen as they should be, by the digest of what was wanted.
     met: BTreeMap<ObjectKey, Digest>,
     /// The objects that couldn't be dealt with.
@@ -138,6 +143,7 @@ struct Memory {
 /// What is to be in force.
 #[derive(Debug)]
 struct Goal {
+    /// The plan is without its objects: they are in `wanted`.
     desired: Desired,
     /// The objects; none where nothing is to be in force.
     wanted: Option<BTreeMap<ObjectKey, Wanted>>,
@@ -228,8 +234,11 @@ impl Kubernetes {
 
     /// Sets what the FabricSync says; it counts from the next round on.
     pub fn configure(&self, settings: Settings) {
-        *self.settings.write() = settings;
-        self.wake.notify_one();
+        let mut before = self.settings.write();
+        if *before != settings {
+            *before = settings;
+            self.wake.notify_one();
+        }
     }
 
     /// Where the objects stand, from now on.
@@ -259,7 +268,12 @@ impl Store for Kubernetes {
     }
 
     fn in_force(&self) -> Option<Arc<Desired>> {
-        self.memory.lock().in_force.clone()
+        // Whoever has the turn is about to change it.
+        if let Ok(_turn) = self.turn.try_lock() {
+            self.look_for_another_leader();
+        }
+        let memory = self.memory.lock();
+        memory.in_force.as_ref().map(InForce::desired)
     }
 }
 

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::Metadata;
 use crate::origin::Revision;
-use crate::plan::State;
 
 fn object(kind: &str, name: &str, spec: &Value) -> PlannedObject {
     let namespaced = !matches!(kind, "Peer" | "PrivilegedAccessPolicy");
@@ -51,30 +50,6 @@ fn instance(name: &str) -> PlannedObject {
     object("Instance", name, &json!({}))
 }
 
-fn plan(objects: &[PlannedObject]) -> Plan {
-    let mut objects = objects.to_vec();
-    objects.sort_by(|a, b| a.key.cmp(&b.key));
-    Plan {
-        peer: "east".parse().unwrap(),
-        revision: Revision::commit("c2"),
-        units: BTreeMap::new(),
-        objects,
-        state: State {
-            fabric: "acme".to_owned(),
-            labels: BTreeMap::new(),
-            authorities: Vec::new(),
-            certificates: BTreeMap::new(),
-            revoked: BTreeSet::new(),
-            export_labels: BTreeMap::new(),
-            workloads: Vec::new(),
-            export_hosts: api::ExportHosts::default(),
-            heartbeat: api::Heartbeat::default(),
-            limits: api::Limits::default(),
-            prune: Prune::default(),
-        },
-    }
-}
-
 /// As it lives after it was applied and counted as in force.
 fn applied(planned: &PlannedObject) -> Live {
     let wanted = Wanted::new(planned.clone());
@@ -95,7 +70,7 @@ fn cluster(objects: &[PlannedObject]) -> BTreeMap<ObjectKey, Live> {
 }
 
 fn wanted(objects: &[PlannedObject]) -> BTreeMap<ObjectKey, Wanted> {
-    Wanted::of(&plan(objects), &BTreeMap::new())
+    Wanted::of(objects.to_vec(), &BTreeMap::new(), None)
 }
 
 fn rules(max_count: u32, max_percent: u32, approved: Option<u32>) -> Rules {
@@ -205,13 +180,13 @@ fn an_object_that_only_moved_keeps_its_origin() {
     moved.origin.path = "peers/east/b.yaml".into();
     moved.origin.revision = Revision::commit("c2");
     let live = cluster(std::slice::from_ref(&before));
-    let wanted = Wanted::of(&plan(&[moved.clone()]), &live);
+    let wanted = Wanted::of(vec![moved.clone()], &live, None);
     assert_eq!(wanted[&before.key].planned.origin, before.origin);
     assert_eq!(actions(Some(&wanted), &live, &usual()).unchanged, 1);
 
     let mut changed = moved;
     changed.object = export("a", 81).object;
-    let wanted = Wanted::of(&plan(&[changed.clone()]), &live);
+    let wanted = Wanted::of(vec![changed.clone()], &live, Some(&wanted));
     assert_eq!(wanted[&before.key].planned.origin, changed.origin);
 }
 
@@ -329,9 +304,8 @@ fn version_in_force(
     listed: Option<&PlannedObject>,
     live: Option<&Live>,
     is_pending: bool,
-) -> Option<PlannedObject> {
+) -> Option<Version> {
     let key = &new.key;
-    let desired = plan(std::slice::from_ref(new));
     let effect = |planned: &PlannedObject| Wanted::new(planned.clone()).effect;
     let listed = listed.map(|listed| (key.clone(), effect(listed)));
     let live = live.map(|live| (key.clone(), live.clone()));
@@ -341,10 +315,8 @@ fn version_in_force(
         blocked: &BTreeSet::new(),
         pending: &is_pending.then(|| key.clone()).into_iter().collect(),
     };
-    let wanted = Wanted::of(&desired, &BTreeMap::new());
-    let plan = in_force(&desired, &wanted, standing);
-    assert_eq!(plan.revision, desired.revision);
-    plan.objects.into_iter().next()
+    let wanted = Wanted::of(vec![new.clone()], &BTreeMap::new(), None);
+    in_force(&wanted, standing).into_values().next()
 }
 
 #[test]
@@ -357,9 +329,9 @@ fn in_force_is_what_can_be_found() {
     let us = |live: &PlannedObject| Some(applied(live));
     let theirs = Owner::Other("x".to_owned());
     for (what, live, listed, expected) in [
-        ("applied", us(&new), Some(&old), Some(&new)),
-        ("new", us(&new), None, Some(&new)),
-        ("refused: as it was", us(&old), Some(&old), Some(&old)),
+        ("applied", us(&new), Some(&old), Some(Version::Wanted)),
+        ("new", us(&new), None, Some(Version::Wanted)),
+        ("as it was", us(&old), Some(&old), Some(Version::Before)),
         ("refused: changed by hand", us(&other), Some(&old), None),
         ("refused: never counted", us(&old), None, None),
         ("refused: absent", None, None, None),
@@ -369,11 +341,11 @@ fn in_force_is_what_can_be_found() {
             "the label is gone",
             Some(owned(&new, Owner::Unmarked)),
             Some(&new),
-            Some(&new),
+            Some(Version::Wanted),
         ),
     ] {
         let got = version_in_force(&new, listed, live.as_ref(), false);
-        assert_eq!(got.as_ref(), expected, "{what}");
+        assert_eq!(got, expected, "{what}");
     }
 }
 
@@ -419,8 +391,7 @@ fn a_denying_policy_that_was_in_force_is_never_done_without() {
 #[test]
 fn what_is_held_back_stays_in_force_as_it_lives() {
     let (stays, held) = (export("a", 80), export("b", 80));
-    let desired = plan(std::slice::from_ref(&stays));
-    let wanted = Wanted::of(&desired, &BTreeMap::new());
+    let wanted = wanted(std::slice::from_ref(&stays));
     let live = cluster(&[stays.clone(), held.clone()]);
     let standing = Standing {
         live: &live,
@@ -428,8 +399,11 @@ fn what_is_held_back_stays_in_force_as_it_lives() {
         blocked: &[held.key.clone()].into(),
         pending: &BTreeSet::new(),
     };
-    let plan = in_force(&desired, &wanted, standing);
-    assert_eq!(plan.objects, [stays, held]);
+    let expected = [
+        (stays.key, Version::Wanted),
+        (held.key.clone(), Version::Before),
+    ];
+    assert_eq!(in_force(&wanted, standing), expected.into());
 }
 
 fn planned() -> impl Strategy<Value = PlannedObject> {
@@ -515,7 +489,7 @@ proptest! {
     fn nobody_elses_object_is_ever_touched(
         desired in proptest::option::of(objects()), live in lives(), rules in any_rules(),
     ) {
-        let wanted = desired.map(|objects| Wanted::of(&plan(&objects), &live));
+        let wanted = desired.map(|objects| Wanted::of(objects, &live, None));
         let actions = actions(wanted.as_ref(), &live, &rules);
         for (key, live) in &live {
             let written = actions.update.contains(key) || actions.adopt.contains(key);
@@ -539,7 +513,7 @@ proptest! {
     fn every_object_has_one_fate(
         desired in proptest::option::of(objects()), live in lives(), rules in any_rules(),
     ) {
-        let wanted = desired.map(|objects| Wanted::of(&plan(&objects), &live));
+        let wanted = desired.map(|objects| Wanted::of(objects, &live, None));
         let actions = actions(wanted.as_ref(), &live, &rules);
         let sets = [
             &actions.create, &actions.update, &actions.adopt, &actions.waiting,
@@ -558,7 +532,7 @@ proptest! {
     fn the_budget_is_kept_unless_approved(
         desired in proptest::option::of(objects()), live in lives(), rules in any_rules(),
     ) {
-        let wanted = desired.map(|objects| Wanted::of(&plan(&objects), &live));
+        let wanted = desired.map(|objects| Wanted::of(objects, &live, None));
         let actions = actions(wanted.as_ref(), &live, &rules);
         let is_counted = |key: &&ObjectKey| {
             let live = &live[*key];
@@ -580,7 +554,7 @@ proptest! {
     fn a_second_look_finds_nothing_to_do(
         desired in proptest::option::of(objects()), live in lives(), rules in any_rules(),
     ) {
-        let wanted = desired.map(|objects| Wanted::of(&plan(&objects), &live));
+        let wanted = desired.map(|objects| Wanted::of(objects, &live, None));
         let first = actions(wanted.as_ref(), &live, &rules);
         let after = perform(&live, wanted.as_ref(), &first);
         let second = actions(wanted.as_ref(), &after, &rules);
@@ -596,7 +570,7 @@ proptest! {
         desired in proptest::option::of(objects()), live in lives(), rules in any_rules(),
         done in btree_map(0..32_usize, any::<()>(), 0..16),
     ) {
-        let wanted = desired.map(|objects| Wanted::of(&plan(&objects), &live));
+        let wanted = desired.map(|objects| Wanted::of(objects, &live, None));
         let all = actions(wanted.as_ref(), &live, &rules);
         let whole = perform(&live, wanted.as_ref(), &all);
         let part = |set: &BTreeSet<ObjectKey>| -> BTreeSet<ObjectKey> {
@@ -627,22 +601,23 @@ proptest! {
     fn whatever_is_in_force_can_be_found(
         desired in objects(), live in lives(), rules in any_rules(),
     ) {
-        let desired = plan(&desired);
-        let wanted = Wanted::of(&desired, &live);
+        let wanted = Wanted::of(desired, &live, None);
         let actions = actions(Some(&wanted), &live, &rules);
+        let listed = listed(&live);
         let standing = Standing {
             live: &live,
-            listed: &listed(&live),
+            listed: &listed,
             blocked: &actions.blocked,
             pending: &BTreeSet::new(),
         };
-        let plan = in_force(&desired, &wanted, standing);
-        for planned in plan.objects.iter().filter(|planned| !takes_access(&planned.object)) {
-            let digest = Digest::of_effect(&planned.key, &planned.object);
-            prop_assert_eq!(live[&planned.key].effect, Some(digest));
-            prop_assert!(wanted.contains_key(&planned.key) || actions.blocked.contains(&planned.key));
+        for (key, version) in in_force(&wanted, standing) {
+            let digest = match version {
+                Version::Before => listed[&key],
+                Version::Wanted if takes_access(&wanted[&key].planned.object) => continue,
+                Version::Wanted => wanted[&key].effect,
+            };
+            prop_assert_eq!(live[&key].effect, Some(digest));
+            prop_assert!(wanted.contains_key(&key) || actions.blocked.contains(&key));
         }
-        let keys: Vec<_> = plan.objects.iter().map(|o| o.key.clone()).collect();
-        prop_assert!(keys.is_sorted());
     }
 }

@@ -17,8 +17,10 @@ const STANDBY: Duration = Duration::from_millis(500);
 /// Without a reason to, everything is compared this often: it costs no request, and finds what a
 /// mistake of ours would have left.
 const AUDIT: Duration = Duration::from_secs(600);
-/// After a pass that failed as a whole.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a pass that failed as a whole; it doubles.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait after such a pass: a server that is back is noticed within that time.
+const LONGEST_RETRY: Duration = Duration::from_secs(15);
 
 // === impl Kubernetes ===
 
@@ -40,6 +42,7 @@ impl Kubernetes {
         let mut states = caches.states.changes();
         let mut audit = Instant::now() + AUDIT;
         let mut retry: Option<Instant> = None;
+        let mut failures = 0_u32;
         loop {
             let due = [self.next_due(), retry, Some(audit)];
             let due = due.into_iter().flatten().min().unwrap_or(audit);
@@ -55,11 +58,17 @@ impl Kubernetes {
                 () = self.wake.notified() => (None, BTreeSet::new()),
                 () = sleep_until(due) => (None, BTreeSet::new()),
             };
+            if !self.leadership.holds() {
+                // Whoever leads goes on from here; what this process wanted is of the past.
+                let _turn = self.turn.lock().await;
+                self.remember();
+            }
             while !self.leadership.holds() {
                 sleep(STANDBY).await;
             }
             // A round that is under way wrote what changed.
             let turn = self.turn.lock().await;
+            self.look_for_another_leader();
             let Some(goal) = self.memory.lock().goal.clone() else {
                 continue;
             };
@@ -70,10 +79,15 @@ impl Kubernetes {
             }
             audit = Instant::now() + AUDIT;
             retry = match self.pass(&goal, false).await {
-                Ok(_) => None,
+                Ok(_) => {
+                    failures = 0;
+                    None
+                }
                 Err(error) => {
                     tracing::warn!(%error, reason = error.reason(), "the cluster can't be kept");
-                    Some(Instant::now() + RETRY)
+                    let wait = FIRST_RETRY.saturating_mul(1 << failures.min(8));
+                    failures = failures.saturating_add(1);
+                    Some(Instant::now() + wait.min(LONGEST_RETRY))
                 }
             };
             drop(turn);

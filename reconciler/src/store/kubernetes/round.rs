@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use fabric::api::Object;
 use fabric::digest::Digest;
-use fabric::fabric::Good;
 use fabric::name::{Kind, ObjectKey};
 use fabric::plan::action::{self, Actions, Live, Owner, Rules, Standing, Wanted};
 use futures::StreamExt as _;
@@ -29,7 +28,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(15);
 /// The longest wait after the server refused an object: only its schema or a webhook can change that.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(300);
-/// So many events about refused objects in one round; the status has all of them.
+/// So many events of one reason in one round; one more says how many others there are.
 const TOLD: usize = 10;
 
 /// Something to be done with one object.
@@ -69,6 +68,8 @@ enum Phase {
 struct Outcome {
     report: Report,
     failure: Option<RequestError>,
+    /// How many events of each reason there were.
+    told: BTreeMap<&'static str, usize>,
 }
 
 // === impl Kubernetes ===
@@ -77,12 +78,17 @@ impl Kubernetes {
     /// Brings a plan into force.
     pub(super) async fn round(
         &self,
-        desired: Desired,
+        mut desired: Desired,
         approvals: Approvals,
     ) -> Result<Report, RequestError> {
         let _turn = self.turn.lock().await;
         let live = self.live(&self.listed());
-        let wanted = desired.plan.as_ref().map(|plan| Wanted::of(plan, &live));
+        let before = self.memory.lock().goal.clone();
+        let before = before.as_ref().and_then(|before| before.wanted.as_ref());
+        let wanted = desired.plan.as_mut().map(|plan| {
+            let objects = std::mem::take(&mut plan.objects);
+            Wanted::of(objects, &live, before)
+        });
         let goal = Arc::new(Goal {
             desired,
             wanted,
@@ -105,7 +111,11 @@ impl Kubernetes {
     /// Compares, and does what is to be done and due; everything where `is_new`.
     ///
     /// Whoever calls it has the turn.
-    pub(super) async fn pass(&self, goal: &Goal, is_new: bool) -> Result<Report, RequestError> {
+    pub(super) async fn pass(
+        &self,
+        goal: &Arc<Goal>,
+        is_new: bool,
+    ) -> Result<Report, RequestError> {
         self.throttle.begin();
         let listed = self.listed();
         let live = self.live(&listed);
@@ -115,10 +125,20 @@ impl Kubernetes {
         let mut outcome = Outcome::default();
         outcome.report.unchanged = actions.unchanged;
         outcome.report.blocked = actions.blocked.len();
+        // For the events: who changed a few objects is asked for, who changed all of them isn't.
+        let all = tasks.values().flatten();
+        let drift = all.filter(|task| matches!(task.what, What::Apply { is_drift: true, .. }));
+        let asks = drift.count() <= TOLD;
         for (_, tasks) in tasks {
-            self.run(goal, tasks, &mut outcome).await;
+            self.run(goal, tasks, asks, &mut outcome).await;
             if outcome.failure.is_some() {
                 break;
+            }
+        }
+        for (reason, count) in &outcome.told {
+            if *count > TOLD {
+                let note = format!("{} more objects: {reason}", count - TOLD);
+                self.teller.note(self.target.reference(), reason, note);
             }
         }
         self.forget(goal, &actions);
@@ -262,15 +282,23 @@ impl Kubernetes {
         true
     }
 
-    async fn run(&self, goal: &Goal, tasks: Vec<Task>, outcome: &mut Outcome) {
+    async fn run(&self, goal: &Goal, tasks: Vec<Task>, asks: bool, outcome: &mut Outcome) {
         let run = |task: Task| async move {
-            let result = self.perform(goal, &task).await;
+            let result = self.perform(goal, &task, asks).await;
             (task.key, result)
         };
         let mut results = stream::iter(tasks).map(run).buffer_unordered(PARALLEL);
         while let Some((key, result)) = results.next().await {
             match result {
-                Ok(done) => {
+                Ok((done, drift)) => {
+                    if let (Some(drift), Some(live)) = (drift, self.caches.find(&key)) {
+                        self.status.send_modify(|status| {
+                            status.corrected = status.corrected.saturating_add(1);
+                        });
+                        if outcome.may_tell("DriftCorrected") {
+                            self.teller.warn(reference(&live), "DriftCorrected", drift);
+                        }
+                    }
                     let wanted = goal.wanted.as_ref();
                     let is_wanted = wanted.is_some_and(|wanted| wanted.contains_key(&key));
                     self.note_done(&key, is_wanted, done, outcome);
@@ -280,7 +308,13 @@ impl Kubernetes {
         }
     }
 
-    async fn perform(&self, goal: &Goal, task: &Task) -> Result<Done, Undone> {
+    /// Does it; what somebody had changed is said too.
+    async fn perform(
+        &self,
+        goal: &Goal,
+        task: &Task,
+        asks: bool,
+    ) -> Result<(Done, Option<String>), Undone> {
         if self.throttle.is_down() {
             return Err(Undone::Down);
         }
@@ -288,29 +322,38 @@ impl Kubernetes {
         let wanted = wanted.and_then(|wanted| wanted.get(&task.key));
         match (task.what, wanted) {
             (What::Apply { listed, is_drift }, Some(wanted)) if is_drift => {
-                self.correct(wanted, listed).await
+                return self.correct(wanted, listed, asks).await;
             }
             (What::Apply { listed, .. }, Some(wanted)) => self.put_in_force(wanted, listed).await,
             (What::Apply { .. }, None) => Ok(Done::Nothing),
             (What::Delete, _) => self.take_out(&task.key, goal).await,
         }
+        .map(|done| (done, None))
     }
 
     /// Puts an object back as it was, and says who changed what.
-    async fn correct(&self, wanted: &Wanted, listed: Option<Digest>) -> Result<Done, Undone> {
+    async fn correct(
+        &self,
+        wanted: &Wanted,
+        listed: Option<Digest>,
+        asks: bool,
+    ) -> Result<(Done, Option<String>), Undone> {
         let key = &wanted.planned.key;
         let before = self.caches.find(key);
         let (fields, writer) = match &before {
             Some(before) => {
                 let fields = self.differences(wanted, before);
-                let writer = self.last_writer(before, &fields).await;
+                let writer = match asks {
+                    true => self.last_writer(before, &fields).await,
+                    false => None,
+                };
                 (fields, writer)
             }
             None => (BTreeSet::new(), None),
         };
         let done = self.put_in_force(wanted, listed).await?;
         if done == Done::Nothing || done == Done::Terminating {
-            return Ok(done);
+            return Ok((done, None));
         }
         let note = if before.is_some() {
             let writer = writer.as_deref().unwrap_or("somebody");
@@ -319,12 +362,7 @@ impl Kubernetes {
             "somebody deleted it".to_owned()
         };
         tracing::info!(object = %key, note, "drift is corrected");
-        if let Some(live) = self.caches.find(key) {
-            self.teller.warn(reference(&live), "DriftCorrected", note);
-        }
-        self.status
-            .send_modify(|status| status.corrected = status.corrected.saturating_add(1));
-        Ok(done)
+        Ok((done, Some(note)))
     }
 
     fn note_done(&self, key: &ObjectKey, is_wanted: bool, done: Done, outcome: &mut Outcome) {
@@ -339,7 +377,9 @@ impl Kubernetes {
             Done::Deleted | Done::Terminating => {}
             Done::Adopted => {
                 report.added.push(key.clone());
-                if let Some(live) = self.caches.find(key) {
+                if let Some(live) = self.caches.find(key)
+                    && outcome.may_tell("Adopted")
+                {
                     let note = "it was there before, and is the repository's from now on";
                     self.teller
                         .note(reference(&live), "Adopted", note.to_owned());
@@ -407,7 +447,7 @@ impl Kubernetes {
     /// Writes the FabricState, and remembers what is in force; whether it was written.
     async fn conclude(
         &self,
-        goal: &Goal,
+        goal: &Arc<Goal>,
         listed: &Listed,
         actions: &Actions,
     ) -> Result<bool, RequestError> {
@@ -420,31 +460,20 @@ impl Kubernetes {
             blocked: &actions.blocked,
             pending: &pending,
         };
-        let (plan, is_written) = self.write_state(goal, standing).await?;
-        let objects = plan.as_ref().map_or(0, |plan| plan.objects.len());
-        let mut memory = self.memory.lock();
-        memory.met = goal
+        let (objects, is_written) = self.write_state(goal, standing).await?;
+        self.memory.lock().met = goal
             .wanted
             .iter()
             .flatten()
             .filter(|(key, wanted)| live.get(*key).is_some_and(|live| wanted.is_met_by(live)))
             .map(|(key, wanted)| (key.clone(), wanted.content))
             .collect();
-        let good: Good = goal.desired.good.clone();
-        let in_force = Desired {
-            revision: goal.desired.revision.clone(),
-            plan,
-            good,
-        };
-        if memory.in_force.as_deref() != Some(&in_force) {
-            memory.in_force = Some(Arc::new(in_force));
-        }
-        drop(memory);
-        let revision = goal.desired.revision.clone();
+        let revision = Some(goal.desired.revision.clone());
         self.status.send_if_modified(|status| {
-            let before = (status.revision.replace(revision), status.objects);
+            let is_other = status.revision != revision || status.objects != objects;
+            status.revision = revision;
             status.objects = objects;
-            before != (status.revision.clone(), objects)
+            is_other
         });
         Ok(is_written)
     }
@@ -516,6 +545,17 @@ impl Kubernetes {
             *status = after;
             is_other
         });
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Counts an event, and says whether it is one of the first few of its reason.
+    fn may_tell(&mut self, reason: &'static str) -> bool {
+        let count = self.told.entry(reason).or_default();
+        *count += 1;
+        *count <= TOLD
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fabric::api::{ExportHosts, FabricStateSpec, Heartbeat, Limits, Prune};
+use fabric::api::{ExportHosts, FabricStateSpec, Heartbeat, Limits, Prune, Unmanaged};
 use fabric::crd::CustomKind;
 use fabric::digest::Digest;
 use fabric::mark;
 use fabric::name::{Kind, ObjectKey};
-use fabric::plan::action::{self, Live, Owner, Standing};
+use fabric::plan::action::{self, Live, Owner, Standing, Version};
 use fabric::plan::{Plan, PlannedObject, State};
 use kube::api::{Api, DynamicObject};
 use serde_json::json;
@@ -17,6 +17,30 @@ use super::caches::{LiveState, version};
 use super::{Desired, Goal, Kubernetes};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::{Failure, RequestError};
+
+/// What is in force.
+#[derive(Debug)]
+pub(super) enum InForce {
+    /// As the cluster said when this process began.
+    Remembered(Arc<Desired>),
+    /// A goal, as far as it was reached.
+    Applied {
+        goal: Arc<Goal>,
+        /// What is wanted and isn't in force.
+        absent: BTreeSet<ObjectKey>,
+        /// What is in force as it was before.
+        others: BTreeMap<ObjectKey, PlannedObject>,
+    },
+}
+
+/// All that a FabricState is made from, and the states of the FabricStates that say it.
+#[derive(Debug)]
+pub(super) struct Compared {
+    goal: Arc<Goal>,
+    unmanaged: Unmanaged,
+    digests: BTreeMap<ObjectKey, Digest>,
+    states: Vec<(String, String)>,
+}
 
 /// So often a FabricState is tried: only who fights with us makes more than one conflict.
 const ATTEMPTS: u32 = 4;
@@ -27,8 +51,44 @@ pub(super) type Listed = Option<BTreeMap<ObjectKey, Digest>>;
 // === impl Kubernetes ===
 
 impl Kubernetes {
-    /// Takes from the cluster what was in force before this process.
+    /// Takes from the cluster what is in force where it isn't what this process brought about:
+    /// another one led meanwhile, or leads.
+    pub(super) fn look_for_another_leader(&self) {
+        let memory = self.memory.lock();
+        let is_other = match &memory.goal {
+            None => memory.remembered != self.state_versions(),
+            Some(goal) => {
+                let first = self.specs().into_iter().next();
+                let is_known = memory
+                    .compared
+                    .as_ref()
+                    .is_none_or(|compared| compared.states == self.state_versions());
+                let is_other = |first: &FabricStateSpec| {
+                    first.revision != goal.desired.revision || first.peer != self.target.peer
+                };
+                // Before the first comparison, what is there is older than the goal.
+                memory.compared.is_some()
+                    && !is_known
+                    && first.is_some_and(|first| is_other(&first))
+            }
+        };
+        drop(memory);
+        if is_other {
+            self.remember();
+        }
+    }
+
+    /// Forgets what is to be in force, and takes from the cluster what is.
     pub(super) fn remember(&self) {
+        {
+            let mut memory = self.memory.lock();
+            memory.goal = None;
+            memory.in_force = None;
+            memory.compared = None;
+            memory.met.clear();
+            memory.troubles.clear();
+            memory.remembered = self.state_versions();
+        }
         let specs = self.specs();
         let Some(first) = specs.first() else {
             return;
@@ -41,7 +101,8 @@ impl Kubernetes {
             );
             return;
         }
-        let live = self.caches.all().filter_map(|live| {
+        let ours = self.caches.all().filter(|live| live.content().is_some());
+        let live = ours.filter_map(|live| {
             let planned = PlannedObject {
                 key: live.key.clone(),
                 origin: live.origin()?,
@@ -57,11 +118,12 @@ impl Kubernetes {
         let objects = first.objects.values().map(BTreeMap::len).sum();
         let revision = first.revision.clone();
         tracing::info!(%revision, objects, "the cluster says what is in force");
-        self.memory.lock().in_force = Some(Arc::new(Desired {
+        let desired = Desired {
             revision: revision.clone(),
             plan: assembly.plan,
             good: first.good,
-        }));
+        };
+        self.memory.lock().in_force = Some(InForce::Remembered(Arc::new(desired)));
         self.status.send_modify(|status| {
             status.revision = Some(revision);
             status.objects = objects;
@@ -129,35 +191,59 @@ impl Kubernetes {
     }
 
     /// Writes the FabricState where it isn't as it is to be, the first object last: it says how many
-    /// others there are.
+    /// others there are. Gives how many objects are in force, and whether anything was written.
     pub(super) async fn write_state(
         &self,
-        goal: &Goal,
+        goal: &Arc<Goal>,
         standing: Standing<'_>,
-    ) -> Result<(Option<Plan>, bool), RequestError> {
+    ) -> Result<(usize, bool), RequestError> {
         let empty = BTreeMap::new();
         let wanted = goal.wanted.as_ref().unwrap_or(&empty);
-        let dummy;
-        let desired = match &goal.desired.plan {
-            Some(plan) => plan,
-            None => {
-                dummy = self.nothing(goal);
-                &dummy
-            }
-        };
-        let plan = action::in_force(desired, wanted, standing);
-        // Gateways don't look at Instances.
-        let mut counted = plan.clone();
-        counted
-            .objects
-            .retain(|object| object.key.kind != Kind::Instance);
+        let versions = action::in_force(wanted, standing);
         let unmanaged = self.settings.read().unmanaged;
-        let mut specs = FabricStateSpec::of(&counted, &goal.desired.good, unmanaged);
-        if goal.desired.plan.is_none() {
-            for spec in &mut specs {
-                spec.state = None;
-            }
+        let digests = versions.iter().filter_map(|(key, version)| {
+            let digest = match version {
+                Version::Wanted => wanted.get(key)?.effect,
+                Version::Before => *standing.listed.get(key)?,
+            };
+            Some((key.clone(), digest))
+        });
+        let compared = Compared {
+            goal: Arc::clone(goal),
+            unmanaged,
+            digests: digests.collect(),
+            states: Vec::new(),
+        };
+        if let Some(before) = &self.memory.lock().compared
+            && before.is_same(&compared)
+            && before.states == self.state_versions()
+        {
+            return Ok((versions.len(), false));
         }
+
+        let others: BTreeMap<ObjectKey, PlannedObject> = versions
+            .iter()
+            .filter(|(_, version)| **version == Version::Before)
+            .filter_map(|(key, _)| {
+                let live = standing.live.get(key)?;
+                let planned = PlannedObject {
+                    key: key.clone(),
+                    origin: live.origin.clone()?,
+                    object: live.object.as_deref()?.clone(),
+                };
+                Some((key.clone(), planned))
+            })
+            .collect();
+        let in_force = InForce::Applied {
+            absent: wanted
+                .keys()
+                .filter(|key| !versions.contains_key(*key))
+                .cloned()
+                .collect(),
+            goal: Arc::clone(goal),
+            others,
+        };
+        let specs = self.specs_of(goal, &in_force, unmanaged);
         let mut is_written = false;
         for (number, spec) in (0..).zip(&specs).collect::<Vec<_>>().into_iter().rev() {
             is_written |= self.write_one(&self.name(number), spec).await?;
@@ -167,7 +253,52 @@ impl Kubernetes {
             surplus += 1;
             is_written = true;
         }
-        Ok((goal.desired.plan.is_some().then_some(plan), is_written))
+        let compared = Compared {
+            states: self.state_versions(),
+            ..compared
+        };
+        let mut memory = self.memory.lock();
+        memory.in_force = Some(in_force);
+        memory.compared = Some(compared);
+        Ok((versions.len(), is_written))
+    }
+
+    fn specs_of(
+        &self,
+        goal: &Goal,
+        in_force: &InForce,
+        unmanaged: Unmanaged,
+    ) -> Vec<FabricStateSpec> {
+        // Gateways don't look at Instances.
+        let mut objects = in_force.objects();
+        objects.retain(|object| object.key.kind != Kind::Instance);
+        let good = &goal.desired.good;
+        match &goal.desired.plan {
+            Some(plan) => {
+                let plan = Plan {
+                    objects,
+                    ..plan.clone()
+                };
+                FabricStateSpec::of(&plan, good, unmanaged)
+            }
+            // What is held back is counted, though nothing is in force without a state.
+            None => {
+                let plan = self.nothing(goal, objects);
+                let mut specs = FabricStateSpec::of(&plan, good, unmanaged);
+                specs.iter_mut().for_each(|spec| spec.state = None);
+                specs
+            }
+        }
+    }
+
+    /// The states that the FabricStates of ours are in.
+    fn state_versions(&self) -> Vec<(String, String)> {
+        let states = self.caches.states.all();
+        let ours = states
+            .iter()
+            .filter(|state| state.meta.owner(&self.label) == Owner::Us);
+        ours.map(|state| (state.meta.name.clone(), state.meta.resource_version.clone()))
+            .collect()
     }
 
     async fn write_one(&self, name: &str, spec: &FabricStateSpec) -> Result<bool, RequestError> {
@@ -271,12 +402,12 @@ impl Kubernetes {
     }
 
     /// A plan without anything, of a peer that the fabric doesn't have (any more).
-    fn nothing(&self, goal: &Goal) -> Plan {
+    fn nothing(&self, goal: &Goal, objects: Vec<PlannedObject>) -> Plan {
         Plan {
             peer: self.target.peer.clone(),
             revision: goal.desired.revision.clone(),
             units: BTreeMap::new(),
-            objects: Vec::new(),
+            objects,
             state: State {
                 fabric: String::new(),
                 labels: BTreeMap::new(),
@@ -291,5 +422,58 @@ impl Kubernetes {
                 prune: Prune::default(),
             },
         }
+    }
+}
+
+// === impl InForce ===
+
+impl InForce {
+    /// The same as a plan; it is made when it is asked for, rather than to be kept twice.
+    pub(super) fn desired(&self) -> Arc<Desired> {
+        let goal = match self {
+            Self::Remembered(desired) => return Arc::clone(desired),
+            Self::Applied { goal, .. } => goal,
+        };
+        let plan = goal.desired.plan.as_ref();
+        Arc::new(Desired {
+            plan: plan.map(|plan| Plan {
+                objects: self.objects(),
+                ..plan.clone()
+            }),
+            ..goal.desired.clone()
+        })
+    }
+
+    /// The objects in force, in the order of their keys.
+    fn objects(&self) -> Vec<PlannedObject> {
+        let (goal, absent, others) = match self {
+            Self::Remembered(desired) => {
+                let plan = desired.plan.as_ref();
+                return plan.map(|plan| plan.objects.clone()).unwrap_or_default();
+            }
+            Self::Applied {
+                goal,
+                absent,
+                others,
+            } => (goal, absent, others),
+        };
+        let wanted = goal.wanted.iter().flatten();
+        let wanted = wanted.filter(|(key, _)| !absent.contains(*key) && !others.contains_key(*key));
+        let mut objects: Vec<PlannedObject> = wanted
+            .map(|(_, wanted)| wanted.planned.clone())
+            .chain(others.values().cloned())
+            .collect();
+        objects.sort_by(|a, b| a.key.cmp(&b.key));
+        objects
+    }
+}
+
+// === impl Compared ===
+
+impl Compared {
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.goal, &other.goal)
+            && self.unmanaged == other.unmanaged
+            && self.digests == other.digests
     }
 }
