@@ -93,3 +93,9 @@ pub(crate) fn run_role(role: impl Future<Output = anyhow::Result<()>>) -> anyhow
         .block_on(role)?;
     Ok(crate::exit::DONE)
 }
+
+/// The name of the machine, which in a Pod is the Pod's.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    name.nodename().to_string_lossy().into_owned()
+}

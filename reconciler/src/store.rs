@@ -46,6 +46,8 @@ pub struct Report {
     pub removed: Vec<ObjectKey>,
     /// How many objects stay as they are.
     pub unchanged: usize,
+    /// How many objects stay because their deletion isn't approved.
+    pub blocked: usize,
     /// Whether anything was written.
     pub is_written: bool,
 }
@@ -132,6 +134,32 @@ impl<S: Store> Store for Arc<S> {
     }
 }
 
+// === impl Approvals ===
+
+impl Approvals {
+    /// The trailer by which a commit approves what a guard rail holds back.
+    const TRAILER: &str = "weft-approve:";
+
+    /// What messages of commits approve: of several numbers the highest.
+    #[must_use]
+    pub fn of<'a>(messages: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut approvals = Self::default();
+        let lines = messages.into_iter().flat_map(str::lines);
+        for line in lines {
+            let line = line.trim();
+            let is_trailer = line
+                .get(..Self::TRAILER.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(Self::TRAILER));
+            let value = line.get(Self::TRAILER.len()..).filter(|_| is_trailer);
+            let number = value.and_then(|value| value.trim().strip_prefix("prune="));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                approvals.prune = approvals.prune.max(Some(number));
+            }
+        }
+        approvals
+    }
+}
+
 // === impl Desired ===
 
 impl Desired {
@@ -157,5 +185,25 @@ impl Desired {
         }
         report.removed = old.into_keys().cloned().collect();
         (self, report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn approvals_stand_in_trailers() {
+        for (message, prune) in [
+            ("Remove the old shop\n\nWeft-Approve: prune=37\n", Some(37)),
+            ("x\n\nweft-approve:prune=2\nWeft-Approve: prune=5", Some(5)),
+            ("x\n\nWeft-Approve: prune=-1", None),
+            ("x\n\nWeft-Approve: prune", None),
+            ("Weft-Approve: widens-access", None),
+            ("see Weft-Approve: prune=9", None),
+            ("", None),
+        ] {
+            assert_eq!(Approvals::of([message]).prune, prune, "{message:?}");
+        }
     }
 }

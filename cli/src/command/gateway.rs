@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cluster::{RoleArgs, run_role};
+use crate::cluster::{RoleArgs, host_name, run_role};
 use crate::log::LogArgs;
 use crate::signals::{Signal, Signals};
 
@@ -248,11 +248,6 @@ fn read_bounded(path: &Path) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     file.take(MAX_CERTIFICATE).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-fn host_name() -> String {
-    let name = rustix::system::uname();
-    name.nodename().to_string_lossy().into_owned()
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -124,6 +124,7 @@ impl Kubernetes {
         let tasks = self.tasks(goal, &actions, &live, &listed, is_new);
         let mut outcome = Outcome::default();
         outcome.report.unchanged = actions.unchanged;
+        outcome.report.blocked = actions.blocked.len();
         // For the events: who changed a few objects is asked for, who changed all of them isn't.
         let all = tasks.values().flatten();
         let drift = all.filter(|task| matches!(task.what, What::Apply { is_drift: true, .. }));
