@@ -80,10 +80,6 @@ impl Kubernetes {
                     && !is_known
                     && first.is_some_and(|first| is_other(&first))
             }
-        };
-        drop(memory);
-        if is_other {
-            self.remember();
         }
     }
 
