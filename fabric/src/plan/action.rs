@@ -210,8 +210,9 @@ pub struct Standing<'a> {
     pub listed: &'a BTreeMap<ObjectKey, Digest>,
     /// What the prune budget holds back.
     pub blocked: &'a BTreeSet<ObjectKey>,
-    /// What somebody changed or deleted and will be put back before long.
-    pub pending: &'a BTreeSet<ObjectKey>,
+    /// What can't be put back where somebody changed or deleted it: the server won't have it, or it
+    /// isn't ours any more.
+    pub lost: &'a BTreeSet<ObjectKey>,
 }
 
 /// Which version of an object is in force.
@@ -227,8 +228,8 @@ pub enum Version {
 /// was in force before where it still lives so, and otherwise not at all; and what is held back.
 ///
 /// So whatever is in force can be found in the cluster, by a gateway that has just begun too, with
-/// two exceptions. What will be put back before long stays in force meanwhile: nobody takes an
-/// object out of force by changing it. And a denying policy that was in force and can't be found
+/// two exceptions. What was changed or deleted stays in force until it is put back: nobody takes an
+/// object out of force by that. And a denying policy that was in force and can't be found
 /// stays: gateways that have it go on with it, and new ones wait, rather than to do without it.
 #[must_use]
 pub fn in_force(
@@ -239,7 +240,7 @@ pub fn in_force(
         live,
         listed,
         blocked,
-        pending,
+        lost,
     } = standing;
     let ours = |key: &ObjectKey| live.get(key).filter(|live| live.is_ours());
     let is_as_before = |key: &ObjectKey| {
@@ -252,7 +253,7 @@ pub fn in_force(
         let denies = takes_access(&wanted.planned.object)
             && (live.contains_key(key) || key.namespace.is_none());
         match listed.get(key) {
-            Some(digest) if *digest == wanted.effect => denies || pending.contains(key),
+            Some(digest) if *digest == wanted.effect => denies || !lost.contains(key),
             Some(_) => denies,
             None => false,
         }

@@ -303,7 +303,7 @@ fn version_in_force(
     new: &PlannedObject,
     listed: Option<&PlannedObject>,
     live: Option<&Live>,
-    is_pending: bool,
+    is_lost: bool,
 ) -> Option<Version> {
     let key = &new.key;
     let effect = |planned: &PlannedObject| Wanted::new(planned.clone()).effect;
@@ -313,7 +313,7 @@ fn version_in_force(
         live: &live.into_iter().collect(),
         listed: &listed.into_iter().collect(),
         blocked: &BTreeSet::new(),
-        pending: &is_pending.then(|| key.clone()).into_iter().collect(),
+        lost: &is_lost.then(|| key.clone()).into_iter().collect(),
     };
     let wanted = Wanted::of(vec![new.clone()], &BTreeMap::new(), None);
     in_force(&wanted, standing).into_values().next()
@@ -344,7 +344,7 @@ fn in_force_is_what_can_be_found() {
             Some(Version::Wanted),
         ),
     ] {
-        let got = version_in_force(&new, listed, live.as_ref(), false);
+        let got = version_in_force(&new, listed, live.as_ref(), true);
         assert_eq!(got, expected, "{what}");
     }
 }
@@ -354,11 +354,11 @@ fn nobody_takes_an_object_out_of_force_by_changing_it() {
     let (new, other) = (export("a", 81), export("a", 99));
     for live in [None, Some(applied(&other))] {
         let live = live.as_ref();
-        assert!(version_in_force(&new, Some(&new), live, true).is_some());
+        assert!(version_in_force(&new, Some(&new), live, false).is_some());
         // Not where it can't be put back: who begins now would never find it.
-        assert!(version_in_force(&new, Some(&new), live, false).is_none());
+        assert!(version_in_force(&new, Some(&new), live, true).is_none());
         // Nor where it never was in force.
-        assert!(version_in_force(&new, None, live, true).is_none());
+        assert!(version_in_force(&new, None, live, false).is_none());
     }
 }
 
@@ -383,7 +383,7 @@ fn a_denying_policy_that_was_in_force_is_never_done_without() {
         ),
         ("an allowing one", &allow, Some(&allow), &live, false),
     ] {
-        let got = version_in_force(new, listed, live.as_ref(), false);
+        let got = version_in_force(new, listed, live.as_ref(), true);
         assert_eq!(got.is_some(), stays, "{what}");
     }
 }
@@ -397,7 +397,7 @@ fn what_is_held_back_stays_in_force_as_it_lives() {
         live: &live,
         listed: &listed(&live),
         blocked: &[held.key.clone()].into(),
-        pending: &BTreeSet::new(),
+        lost: &BTreeSet::new(),
     };
     let expected = [
         (stays.key, Version::Wanted),
@@ -608,7 +608,7 @@ proptest! {
             live: &live,
             listed: &listed,
             blocked: &actions.blocked,
-            pending: &BTreeSet::new(),
+            lost: &wanted.keys().cloned().collect(),
         };
         for (key, version) in in_force(&wanted, standing) {
             let digest = match version {

@@ -454,13 +454,13 @@ impl Kubernetes {
         actions: &Actions,
     ) -> Result<bool, RequestError> {
         let live = self.live(listed);
-        let pending = self.pending();
+        let lost = self.lost(actions);
         let empty = BTreeMap::new();
         let standing = Standing {
             live: &live,
             listed: listed.as_ref().unwrap_or(&empty),
             blocked: &actions.blocked,
-            pending: &pending,
+            lost: &lost,
         };
         let (objects, is_written) = self.write_state(goal, standing).await?;
         self.memory.lock().met = goal
@@ -480,12 +480,13 @@ impl Kubernetes {
         Ok(is_written)
     }
 
-    /// What will be put back before long: all that failed, but for what the server won't have.
-    fn pending(&self) -> BTreeSet<ObjectKey> {
+    /// What can't be put back.
+    fn lost(&self, actions: &Actions) -> BTreeSet<ObjectKey> {
         let memory = self.memory.lock();
-        let pending = memory.troubles.iter();
-        let pending = pending.filter(|(_, trouble)| !trouble.is_final());
-        pending.map(|(key, _)| key.clone()).collect()
+        let finally = memory.troubles.iter();
+        let finally = finally.filter(|(_, trouble)| trouble.is_final());
+        let finally = finally.map(|(key, _)| key);
+        finally.chain(actions.refused.keys()).cloned().collect()
     }
 
     /// Says how it stands: in the status, and in events what is new.
@@ -531,6 +532,15 @@ impl Kubernetes {
             .map(|live| live.key.clone())
             .collect();
         let blocked: Vec<ObjectKey> = actions.blocked.iter().cloned().collect();
+        let is_news = self.status.borrow().blocked != blocked;
+        if is_news && !blocked.is_empty() {
+            let count = blocked.len();
+            let note = format!(
+                "{count} objects stay although the repository has them no more: that many at once                  are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
+            );
+            self.teller
+                .warn(self.target.reference(), "PruneBlocked", note);
+        }
         self.status.send_if_modified(|status| {
             let after = StoreStatus {
                 is_complete: is_concluded && refused.is_empty() && terminating.is_empty(),

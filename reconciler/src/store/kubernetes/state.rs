@@ -67,18 +67,17 @@ impl Kubernetes {
         match &memory.goal {
             None => memory.remembered != self.state_versions(),
             Some(goal) => {
-                let first = self.specs().into_iter().next();
-                let is_known = memory
-                    .compared
-                    .as_ref()
-                    .is_none_or(|compared| compared.states == self.state_versions());
-                let is_other = |first: &FabricStateSpec| {
-                    first.revision != goal.desired.revision || first.peer != self.target.peer
-                };
                 // Before the first comparison, what is there is older than the goal.
-                memory.compared.is_some()
-                    && !is_known
-                    && first.is_some_and(|first| is_other(&first))
+                let Some(compared) = &memory.compared else {
+                    return false;
+                };
+                let (before, after) = (&compared.goal.desired, &goal.desired);
+                let is_other = |first: &Arc<FabricStateSpec>| {
+                    first.peer != self.target.peer
+                        || (first.revision != before.revision && first.revision != after.revision)
+                };
+                compared.states != self.state_versions()
+                    && self.specs().first().is_some_and(is_other)
             }
         }
     }
@@ -346,7 +345,12 @@ impl Kubernetes {
                 }
                 Err(error) if attempt < ATTEMPTS => match error.failure {
                     Failure::Throttled(_) => {}
-                    Failure::Conflict => self.read_state(name).await?,
+                    Failure::Conflict => {
+                        self.read_state(name).await?;
+                        if self.has_another_led() {
+                            return Err(error);
+                        }
+                    }
                     // Unless it was waited for long enough.
                     Failure::Unavailable if error.source.is_some() => {
                         sleep(FIRST_WAIT * 2_u32.pow(attempt)).await;
