@@ -83,7 +83,7 @@ pub fn follow(
 }
 
 /// Notifies whenever one of the caches changes.
-fn notify_on<T: Send + Sync + 'static>(
+pub(crate) fn notify_on<T: Send + Sync + 'static>(
     caches: &[&Arc<Cache<T>>],
     notify: &Arc<Notify>,
     tasks: &TaskTracker,

@@ -82,8 +82,6 @@ pub struct Health {
 #[derive(Debug)]
 struct LiveSync {
     meta: Meta,
-    /// Seconds since 1970; of two FabricSyncs the older one acts.
-    created: i64,
     spec: Result<FabricSyncSpec, String>,
     status: Value,
 }
@@ -213,9 +211,7 @@ impl Handle {
 
 impl LiveSync {
     fn decode(mut object: DynamicObject) -> Self {
-        let created = object.metadata.creation_timestamp.as_ref();
         Self {
-            created: created.map_or(i64::MAX, |time| time.0.as_second()),
             meta: Meta::of(&object.metadata),
             spec: serde_json::from_value(object.data["spec"].take())
                 .map_err(|error| error.to_string()),

@@ -27,6 +27,8 @@ pub struct Meta {
     pub resource_version: String,
     /// What counts the changes of its spec.
     pub generation: i64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
     /// Whether it is being deleted.
     pub is_terminating: bool,
     /// All its labels.
@@ -63,6 +65,10 @@ impl Meta {
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             generation: meta.generation.unwrap_or_default(),
+            created: meta
+                .creation_timestamp
+                .as_ref()
+                .map_or(i64::MAX, |time| time.0.as_second()),
             is_terminating: meta.deletion_timestamp.is_some(),
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),

@@ -100,7 +100,7 @@ impl Acting {
     ) {
         let mut syncs = self.syncs.all();
         syncs.retain(|sync| !sync.meta.is_terminating);
-        syncs.sort_by_key(|sync| (sync.created, sync.meta.name.clone()));
+        syncs.sort_by_key(|sync| (sync.meta.created, sync.meta.name.clone()));
         // One for this cluster, the oldest, and in a hub any number for others.
         let mut local = None;
         let mut wanted: BTreeMap<String, Arc<LiveSync>> = BTreeMap::new();
