@@ -5,6 +5,7 @@
 
 mod args;
 mod certificate;
+mod cluster;
 mod command;
 mod demo;
 mod failure;
@@ -12,6 +13,7 @@ mod log;
 mod output;
 mod render;
 mod repository;
+mod signals;
 mod source;
 
 use std::ffi::OsString;

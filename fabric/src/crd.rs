@@ -2,6 +2,10 @@
 //!
 //! The definitions are generated from [`api`](crate::api) and committed in `schemas/crds/`.
 
+mod generate;
+
+pub use generate::generate;
+
 use crate::name::Kind;
 
 /// A kind of custom resource.
@@ -113,6 +117,93 @@ impl CustomKind {
             Kind::Peer => Some(Self::Peer),
             Kind::PrivilegedAccessPolicy => Some(Self::PrivilegedAccessPolicy),
             Kind::Fabric | Kind::Revocations | Kind::Workloads => None,
+        }
+    }
+
+    /// A short name for the command line.
+    #[must_use]
+    pub const fn short_name(self) -> &'static str {
+        match self {
+            Self::AccessPolicy => "wap",
+            Self::Export => "wex",
+            Self::Import => "wim",
+            Self::Instance => "win",
+            Self::Peer => "wpe",
+            Self::PrivilegedAccessPolicy => "wpap",
+            Self::FabricSync => "fsync",
+            Self::FabricState => "fstate",
+            Self::GatewayReport => "gwr",
+        }
+    }
+
+    /// Whether the status is written apart from the rest.
+    ///
+    /// A gateway's report is nothing but a status, and is written by one request.
+    #[must_use]
+    pub const fn has_status_subresource(self) -> bool {
+        !matches!(self, Self::FabricState | Self::GatewayReport)
+    }
+
+    /// What the kind is, in a sentence.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::AccessPolicy => "Who may, or may not, reach what: a policy of one namespace.",
+            Self::Export => "A service that this cluster offers to other peers.",
+            Self::Import => "A service that this cluster uses from other peers.",
+            Self::Instance => "An installation of Weft in this cluster.",
+            Self::Peer => "Another member of the fabric, and how it is reached.",
+            Self::PrivilegedAccessPolicy => {
+                "Who may, or may not, reach what: a policy of the whole cluster, before all others."
+            }
+            Self::FabricSync => "Which repository this cluster keeps to, as which peer.",
+            Self::FabricState => {
+                "What is in force beyond what the objects say; written by Weft alone."
+            }
+            Self::GatewayReport => "What one gateway says of itself; written by the gateway alone.",
+        }
+    }
+
+    /// The name of the definition's file in `schemas/crds/`.
+    #[must_use]
+    pub fn file_name(self) -> String {
+        format!("{}_{}.yaml", self.group(), self.plural())
+    }
+
+    /// The text of the committed definition.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::AccessPolicy => {
+                include_str!("../../schemas/crds/clusterlink.net_accesspolicies.yaml")
+            }
+            Self::Export => include_str!("../../schemas/crds/clusterlink.net_exports.yaml"),
+            Self::Import => include_str!("../../schemas/crds/clusterlink.net_imports.yaml"),
+            Self::Instance => include_str!("../../schemas/crds/clusterlink.net_instances.yaml"),
+            Self::Peer => include_str!("../../schemas/crds/clusterlink.net_peers.yaml"),
+            Self::PrivilegedAccessPolicy => {
+                include_str!("../../schemas/crds/clusterlink.net_privilegedaccesspolicies.yaml")
+            }
+            Self::FabricSync => include_str!("../../schemas/crds/weft.dev_fabricsyncs.yaml"),
+            Self::FabricState => include_str!("../../schemas/crds/weft.dev_fabricstates.yaml"),
+            Self::GatewayReport => include_str!("../../schemas/crds/weft.dev_gatewayreports.yaml"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn committed_definitions_are_the_generated_ones() {
+        let generated = generate();
+        for kind in CustomKind::ALL {
+            assert!(
+                generated[&kind.file_name()] == kind.text(),
+                "schemas/crds/{} isn't what the types say; run\n    cargo run -p fabric --example schemas",
+                kind.file_name()
+            );
         }
     }
 }

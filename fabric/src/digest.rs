@@ -45,6 +45,12 @@ impl Digest {
         Self::of_value(&value)
     }
 
+    /// The number that the first two bytes are.
+    #[must_use]
+    pub(crate) const fn first_two(self) -> u16 {
+        u16::from_be_bytes([self.0[0], self.0[1]])
+    }
+
     fn of_value(value: &Value) -> Self {
         Self::of_bytes(canonical(value).to_string().as_bytes())
     }

@@ -30,6 +30,7 @@ pub mod name;
 pub mod origin;
 pub mod plan;
 pub mod policy;
+pub mod port;
 pub mod resource;
 pub mod schema;
 pub mod secret;

@@ -18,6 +18,9 @@ pub const SOURCE: &str = "weft.dev/source";
 /// Annotation of a FabricSync: any new value begins a round at once.
 pub const RECONCILE_REQUESTED: &str = "weft.dev/reconcile-requested-at";
 
+/// Annotation that only a gateway's own plan carries: the port that was leased for an Import.
+pub const LEASED_PORT: &str = "weft.dev/leased-port";
+
 /// The field manager of everything that is applied from the repository.
 pub const APPLIER: &str = "weft-reconciler";
 /// The field manager of conditions and other statuses.

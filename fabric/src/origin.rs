@@ -21,6 +21,9 @@ pub struct Origin {
     pub line: u32,
 }
 
+/// What stands for the revision of objects without a repository.
+const CLUSTER: &str = "cluster";
+
 // === impl Revision ===
 
 impl Revision {
@@ -34,6 +37,12 @@ impl Revision {
     #[must_use]
     pub fn working_tree() -> Self {
         Self("working-tree".into())
+    }
+
+    /// What objects that were applied by hand are at, who have no repository.
+    #[must_use]
+    pub fn cluster() -> Self {
+        Self(CLUSTER.into())
     }
 
     /// The whole id.
@@ -57,8 +66,24 @@ impl fmt::Display for Revision {
 
 // === impl Origin ===
 
+impl Origin {
+    /// The origin of an object that lives in a cluster without a repository behind it; `object` is
+    /// `Kind/namespace/name`.
+    #[must_use]
+    pub fn cluster(object: &str, generation: i64) -> Self {
+        Self {
+            revision: Revision(CLUSTER.into()),
+            path: object.into(),
+            line: u32::try_from(generation).unwrap_or(0),
+        }
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if &*self.revision.0 == CLUSTER {
+            return write!(f, "{CLUSTER}:{}@{}", self.path.escape_default(), self.line);
+        }
         write!(
             f,
             "{}:{} ({})",

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, ExportHosts, Fingerprint, Heartbeat, Limits, Object, Workload};
+use crate::api::{self, ExportHosts, Fingerprint, Heartbeat, Limits, Object, Prune, Workload};
 use crate::attributes::Labels;
 use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
@@ -30,8 +30,8 @@ pub struct Plan {
     pub revision: Revision,
     /// The revision at which each unit stands; mostly all are `revision`.
     pub units: BTreeMap<PeerName, Revision>,
-    /// The peer's objects, in the order of their keys: its own Exports, Imports and policies, the
-    /// shared policies that select it, and a Peer for every other peer.
+    /// The peer's objects, in the order of their keys: its own Exports, Imports, policies and
+    /// Instance, the shared policies that select it, and a Peer for every other peer.
     pub objects: Vec<PlannedObject>,
     /// What the objects can't carry.
     pub state: State,
@@ -73,6 +73,9 @@ pub struct State {
     pub heartbeat: Heartbeat,
     /// Limits of the gateway.
     pub limits: Limits,
+    /// How much may be deleted at once in a cluster.
+    #[serde(default)]
+    pub prune: Prune,
 }
 
 /// A certificate: DER, which serialises as hexadecimal digits.
@@ -90,6 +93,7 @@ impl Plan {
         let mut objects: Vec<PlannedObject> = Vec::new();
         objects.extend(unit.exports.values().map(PlannedObject::from_item));
         objects.extend(fabric.policies_of(unit).map(PlannedObject::from_item));
+        objects.extend(unit.instance.iter().map(PlannedObject::from_item));
         let mut imports_itself = false;
         for import in unit.imports.values() {
             let Some(object) = import.in_force() else {
@@ -194,6 +198,7 @@ impl State {
             export_hosts: fabric.spec.export_hosts.clone(),
             heartbeat: fabric.spec.heartbeat.clone(),
             limits: fabric.spec.limits.clone(),
+            prune: fabric.spec.prune.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The JSON schemas of the objects: generated from [`api`](crate::api), committed in `schemas/`,
 //! embedded here, and asked for every structural verdict.
 
-mod generate;
+pub(crate) mod generate;
 
 use std::sync::LazyLock;
 

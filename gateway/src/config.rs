@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric::cluster::Cluster;
+use tokio::sync::watch;
+
 /// What a gateway is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -16,9 +19,14 @@ pub struct Config {
     pub import_address: IpAddr,
     /// Where health, readiness, metrics and the snapshot are served.
     pub admin: SocketAddr,
+    /// The cluster around the gateway; none on a host without Kubernetes.
+    pub cluster: Option<ClusterView>,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
+
+/// The cluster as it is now, and a word whenever it is otherwise.
+pub type ClusterView = watch::Receiver<Arc<Cluster>>;
 
 /// The files of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +65,7 @@ impl Config {
             listen: SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 4443),
             import_address: Ipv4Addr::LOCALHOST.into(),
             admin: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 4480),
+            cluster: None,
             timeouts: Timeouts::default(),
         }
     }

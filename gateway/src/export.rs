@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fabric::snapshot::Export;
+use rand::Rng as _;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -133,29 +134,40 @@ async fn connect(
     state: &State,
     world: &World,
     export: &Export,
-) -> Result<(TcpStream, String, SocketAddr), (Outcome, String)> {
-    let Some(host) = export.host.clone() else {
-        let text = "the export names no host, and there is no cluster to look it up in";
-        return Err((Outcome::ExportUnreachable, text.to_owned()));
-    };
-    let port = export.port;
+) -> Result<(TcpStream, Option<String>, SocketAddr), (Outcome, String)> {
+    let (name, port) = (&export.attributes.name, export.port);
+    // As the log names it.
+    let host = export.host.clone().unwrap_or_else(|| name.to_string());
     let refused = |text: String| (Outcome::GuardRefused, text);
-    world
-        .guard
-        .check_text(&host)
-        .map_err(|refusal| refused(refusal.to_string()))?;
+    if let Some(host) = &export.host {
+        world
+            .guard
+            .check_text(host)
+            .map_err(|refusal| refused(refusal.to_string()))?;
+    }
     let connect = async {
-        let addresses = state
-            .resolve_exports
-            .resolve(&host, port)
-            .await
-            .map_err(|error| unreachable(&host, port, &error))?;
+        let addresses = match &export.host {
+            Some(host) => state
+                .resolve_exports
+                .resolve(host, port)
+                .await
+                .map_err(|error| unreachable(host, port, &error))?,
+            None => spread(
+                world
+                    .service(name, port)
+                    .map_err(|reason| (Outcome::ExportUnreachable, reason))?,
+            ),
+        };
         let share = resolve::share(state.config.timeouts.connect, addresses.len());
         let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
         let mut last = unreachable(&host, port, &none);
         for address in addresses {
             // Each address by itself: what a name resolves to can change at any time.
-            if let Err(refusal) = world.check_target(&host, address.ip()) {
+            let checked = match &export.host {
+                Some(host) => world.check_target(host, address.ip()),
+                None => world.guard.check_address(address.ip(), None),
+            };
+            if let Err(refusal) = checked {
                 last = refused(refusal.to_string());
                 continue;
             }
@@ -177,7 +189,14 @@ async fn connect(
             Err(unreachable(&host, port, &error))
         })?;
     prepare(&socket);
-    Ok((socket, host, address))
+    Ok((socket, export.host.clone(), address))
+}
+
+/// The endpoints of a Service, beginning with any of them.
+fn spread(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = rand::rng().random_range(0..addresses.len().max(1));
+    addresses.rotate_left(first);
+    addresses
 }
 
 fn unreachable(host: &str, port: u16, error: &io::Error) -> (Outcome, String) {

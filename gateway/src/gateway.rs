@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fabric::api::{FailedImport, GatewayReportStatus, PeerReport};
 use fabric::name::ObjectName;
 use fabric::origin::Revision;
 use fabric::snapshot::Snapshot;
@@ -14,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin;
-use crate::config::{Config, StatusProvider};
+use crate::config::{ClusterView, Config, StatusProvider};
 use crate::decision::End;
 use crate::heartbeat::Heartbeats;
 use crate::import::listener::Listeners;
@@ -206,6 +207,44 @@ impl Running {
         admin::not_ready(&self.state)
     }
 
+    /// What the gateway says of itself where others look for it.
+    #[must_use]
+    pub fn report(&self) -> GatewayReportStatus {
+        let world = self.state.world();
+        let mut report = GatewayReportStatus {
+            not_ready: self.not_ready(),
+            ..GatewayReportStatus::default()
+        };
+        let Some(world) = world else { return report };
+        report.revision = self.in_force.borrow().as_ref().map(ToString::to_string);
+        report.certificate = Some(world.identity.fingerprint().to_string());
+        report.peers = world
+            .snapshot
+            .remotes
+            .keys()
+            .filter_map(|peer| {
+                let reach = self.state.reach.of(peer)?;
+                Some(PeerReport {
+                    name: peer.to_string(),
+                    reachable: reach.reachable,
+                    since: reach.since,
+                })
+            })
+            .collect();
+        report.failed_imports = self
+            .imports()
+            .into_iter()
+            .filter_map(|(name, listener)| match listener {
+                ImportListener::Failed(_, message) => Some(FailedImport {
+                    name: name.to_string(),
+                    message,
+                }),
+                ImportListener::Listening(_) => None,
+            })
+            .collect();
+        report
+    }
+
     /// Reads the certificates and keys anew; errors are logged, and the old ones stay.
     pub fn reload(&self) {
         // Full means that one is waiting already.
@@ -258,13 +297,24 @@ impl Follower {
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         recheck.reset();
         let mut is_followed = true;
+        let mut cluster = self.state.config.cluster.clone();
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
             self.apply(snapshot).await;
-            tokio::select! {
-                changed = snapshots.changed(), if is_followed => is_followed = changed.is_ok(),
-                Some(()) = reloads.recv() => {}
-                _ = recheck.tick() => {}
+            loop {
+                tokio::select! {
+                    changed = snapshots.changed(), if is_followed => is_followed = changed.is_ok(),
+                    Some(()) = reloads.recv() => {}
+                    _ = recheck.tick() => {}
+                    () = changed(&mut cluster) => {
+                        // A Pod is another one, or has other labels: what lives by it is judged anew.
+                        if let Some(world) = self.state.world() {
+                            self.state.live.judge(&world);
+                        }
+                        continue;
+                    }
+                }
+                break;
             }
         }
     }
@@ -336,7 +386,8 @@ impl Follower {
             .metrics
             .certificate_not_after
             .set(identity.not_after());
-        let world = World::new(&self.state.provider, snapshot, identity.clone());
+        let cluster = self.state.config.cluster.clone();
+        let world = World::new(&self.state.provider, snapshot, identity.clone(), cluster);
         match world {
             Ok(world) => Some(Arc::new(world)),
             Err(error) => {
@@ -345,4 +396,15 @@ impl Follower {
             }
         }
     }
+}
+
+/// Waits until the cluster around is otherwise; for ever where there is none, or no more word of it.
+async fn changed(cluster: &mut Option<ClusterView>) {
+    if let Some(view) = cluster {
+        if view.changed().await.is_ok() {
+            return;
+        }
+        *cluster = None;
+    }
+    std::future::pending().await
 }

@@ -61,8 +61,8 @@ pub(crate) enum Subject {
         client: Option<Client>,
         /// The export.
         export: ObjectName,
-        /// The host that the export aims at.
-        host: String,
+        /// The host that the export aims at; none for a Service of the cluster.
+        host: Option<String>,
         /// What the connection was made to.
         target: SocketAddr,
     },
@@ -119,6 +119,7 @@ impl Subject {
     #[must_use]
     pub(crate) fn is_allowed(&self, world: &World) -> bool {
         let snapshot = &world.snapshot;
+        let known;
         let decision = match self {
             Self::Import {
                 address,
@@ -127,7 +128,8 @@ impl Subject {
                 peer,
                 export,
             } => {
-                let client = snapshot.workloads.client(*address).map(Arc::as_ref);
+                known = world.client_at(*address);
+                let client = known.as_deref();
                 // The peer decided by what it was told, and can't know of another client.
                 if client != told.as_deref() {
                     return false;
@@ -157,16 +159,22 @@ impl Subject {
                     return false;
                 };
                 // An export that aims elsewhere by now doesn't offer the old place any more.
-                if export.port != target.port()
-                    || export.host.as_ref() != Some(host)
-                    || world.check_target(host, target.ip()).is_err()
-                {
+                if export.host != *host || !is_offered(world, export, *target) {
                     return false;
                 }
                 decide_export(snapshot, client.as_ref(), remote, export)
             }
         };
         Outcome::of_policy(&decision).0 == Outcome::Allowed
+    }
+}
+
+/// Whether an export still aims at what a connection was made to.
+fn is_offered(world: &World, export: &Export, target: SocketAddr) -> bool {
+    match &export.host {
+        Some(host) => export.port == target.port() && world.check_target(host, target.ip()).is_ok(),
+        // An endpoint that goes finishes what it has: that it is no longer ready takes nothing away.
+        None => world.guard.check_address(target.ip(), None).is_ok(),
     }
 }
 

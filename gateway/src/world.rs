@@ -1,16 +1,18 @@
 //! One snapshot with all that is made of it, swapped whole.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use fabric::attributes::Client;
 use fabric::guard::{ExportHostGuard, Refusal};
-use fabric::name::PeerName;
+use fabric::name::{ObjectName, PeerName};
 use fabric::snapshot::Snapshot;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
 
+use crate::config::ClusterView;
 use crate::tls;
 use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
@@ -34,6 +36,8 @@ pub(crate) struct World {
     pub server: Arc<ServerConfig>,
     authorities: Arc<Authorities>,
     provider: Arc<CryptoProvider>,
+    /// What is around, which changes by itself: Pods come and go without a commit.
+    cluster: Option<ClusterView>,
 }
 
 // === impl World ===
@@ -44,6 +48,7 @@ impl World {
         provider: &Arc<CryptoProvider>,
         snapshot: Arc<Snapshot>,
         identity: Identity,
+        cluster: Option<ClusterView>,
     ) -> Result<Self, rustls::Error> {
         let authorities = Arc::new(Authorities::new(&snapshot));
         Ok(Self {
@@ -53,6 +58,7 @@ impl World {
             identity,
             authorities,
             provider: Arc::clone(provider),
+            cluster,
             snapshot,
         })
     }
@@ -104,6 +110,35 @@ impl World {
     ) -> Result<PeerName, Refused> {
         self.authorities
             .verify(&self.snapshot, chain, Role::Client, UnixTime::now())
+    }
+
+    /// The client that connects from an address, where it is known: a Pod of the cluster, or else one
+    /// of the host's workloads.
+    #[must_use]
+    pub(crate) fn client_at(&self, address: IpAddr) -> Option<Arc<Client>> {
+        let address = address.to_canonical();
+        let pod = self
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.borrow().clients.get(&address).cloned());
+        pod.or_else(|| self.snapshot.workloads.client(address).cloned())
+    }
+
+    /// The addresses behind a port of a Service of the cluster; the reason where there is none.
+    pub(crate) fn service(&self, name: &ObjectName, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let Some(cluster) = &self.cluster else {
+            let text = "the export names no host, and there is no cluster to look it up in";
+            return Err(text.to_owned());
+        };
+        let cluster = Arc::clone(&cluster.borrow());
+        let Some(service) = cluster.services.get(name) else {
+            return Err(format!("the service {name} doesn't exist"));
+        };
+        match service.ports.get(&port) {
+            Some(addresses) if !addresses.is_empty() => Ok(addresses.clone()),
+            Some(_) => Err(format!("the service {name} has no ready endpoint")),
+            None => Err(format!("the service {name} has no port {port}")),
+        }
     }
 
     /// Checks an exported host and the address that it resolved to against the guard rails.

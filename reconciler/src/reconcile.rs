@@ -19,7 +19,7 @@ use self::schedule::Schedule;
 use self::source::{Built, Source};
 use self::watch::ReferenceWatch;
 use crate::git::{self, CommitId, FetchLimits, Remote};
-use crate::status::{Failure, Status};
+use crate::status::{Failure, History, Status};
 use crate::store::{Approvals, Desired, Store, StoreError};
 
 /// What is reconciled, and how often.
@@ -39,6 +39,8 @@ pub struct Options {
     pub limits: Limits,
     /// What one fetch may take.
     pub fetch: FetchLimits,
+    /// Whether a commit that doesn't build upon the one in force is refused.
+    pub refuses_rewrites: bool,
 }
 
 /// Brings the newest good state of a repository into force, again and again.
@@ -51,6 +53,7 @@ pub struct Reconciler<S> {
     trigger: Trigger,
     /// The commit that was last dealt with to the end: as long as it stays, nothing is done.
     settled: Option<CommitId>,
+    rounds: channel::Sender<u64>,
 }
 
 /// Begins a round at once; several calls before it begins are one.
@@ -66,6 +69,12 @@ enum RoundError {
     Store(#[from] StoreError),
     #[error("the revision's reader ended early")]
     Lost(#[from] tokio::task::JoinError),
+    #[error("the commit {new} doesn't build upon {old}, which is in force: {history:?}")]
+    Rewritten {
+        old: CommitId,
+        new: CommitId,
+        history: History,
+    },
 }
 
 // === impl Options ===
@@ -83,6 +92,7 @@ impl Options {
             watch: Some(Duration::from_millis(100)),
             limits: Limits::default(),
             fetch: FetchLimits::default(),
+            refuses_rewrites: false,
         }
     }
 }
@@ -90,6 +100,12 @@ impl Options {
 // === impl Trigger ===
 
 impl Trigger {
+    /// Whether it is the trigger of the same reconciler.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Begins a round at once, or another one after the round that is under way.
     pub fn fire(&self) {
         self.0.notify_one();
@@ -116,6 +132,7 @@ impl<S: Store> Reconciler<S> {
             status: channel::Sender::new(status),
             trigger: Trigger::default(),
             settled: None,
+            rounds: channel::Sender::new(0),
         })
     }
 
@@ -123,6 +140,12 @@ impl<S: Store> Reconciler<S> {
     #[must_use]
     pub fn status(&self) -> channel::Receiver<Status> {
         self.status.subscribe()
+    }
+
+    /// How many rounds came to their end, whether anything was new or not.
+    #[must_use]
+    pub fn rounds(&self) -> channel::Receiver<u64> {
+        self.rounds.subscribe()
     }
 
     /// What begins a round at once; for signals and hooks.
@@ -147,6 +170,7 @@ impl<S: Store> Reconciler<S> {
                 Err(_) => schedule.failed(),
             };
             self.report_failure(result.err(), schedule.failures());
+            self.rounds.send_modify(|rounds| *rounds += 1);
             tokio::select! {
                 () = cancelled.cancelled() => {}
                 () = tokio::time::sleep(wait) => {}
@@ -177,7 +201,18 @@ impl<S: Store> Reconciler<S> {
             return Ok(());
         };
         let commit = built.commit;
-        let applied = self.apply(&built, before.as_deref()).await;
+        if let (true, Some(before)) = (self.options.refuses_rewrites, &before) {
+            let refused = self.refuse_rewrite(before, commit, cancelled).await;
+            if refused.is_err() {
+                let attempted = Some(commit.revision());
+                self.status.send_modify(|status| {
+                    status.checked = Some(checked);
+                    status.attempted = attempted;
+                });
+            }
+            refused?;
+        }
+        let applied = self.apply(&built, before.as_deref(), cancelled).await;
         let in_force = self.store.in_force();
         let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
         // At once, so that nobody sees an attempt beside what was in force before it.
@@ -202,7 +237,12 @@ impl<S: Store> Reconciler<S> {
         Ok(())
     }
 
-    async fn apply(&self, built: &Built, before: Option<&Desired>) -> Result<(), RoundError> {
+    async fn apply(
+        &self,
+        built: &Built,
+        before: Option<&Desired>,
+        cancelled: &CancellationToken,
+    ) -> Result<(), RoundError> {
         let frozen = built.units.values().filter(|unit| unit.is_frozen).count();
         let Some(desired) = built.desired.clone() else {
             tracing::warn!(
@@ -222,7 +262,26 @@ impl<S: Store> Reconciler<S> {
             .flat_map(|before| source::commits(&before.good));
         let both: Vec<_> = kept.iter().copied().chain(old).collect();
         self.blocking(move |source| source.keep(&both)).await??;
-        let report = self.store.apply(desired, Approvals::default()).await?;
+        let mut report = self
+            .store
+            .apply(desired.clone(), Approvals::default())
+            .await?;
+        // Only now: to look into the history of a shallow store costs a fetch.
+        if report.blocked > 0
+            && let Some(before) = before
+            && let Ok(old) = CommitId::try_from(&before.revision)
+        {
+            let (new, token) = (built.commit, cancelled.clone());
+            let approvals = self
+                .blocking(move |source| source.approvals(old, new, &token))
+                .await??;
+            if approvals != Approvals::default() {
+                tracing::info!(?approvals, "commits approve what was held back");
+                let approved = self.store.apply(desired, approvals).await?;
+                report.removed.extend(approved.removed);
+                report.blocked = approved.blocked;
+            }
+        }
         self.blocking(move |source| source.keep(&kept)).await??;
 
         tracing::info!(
@@ -244,6 +303,29 @@ impl<S: Store> Reconciler<S> {
             tracing::warn!(peer = %self.options.peer, "the fabric has no such peer");
         }
         Ok(())
+    }
+
+    /// Errs for a commit that doesn't build upon the one in force.
+    async fn refuse_rewrite(
+        &self,
+        before: &Desired,
+        new: CommitId,
+        cancelled: &CancellationToken,
+    ) -> Result<(), RoundError> {
+        let Ok(old) = CommitId::try_from(&before.revision) else {
+            return Ok(());
+        };
+        if old == new {
+            return Ok(());
+        }
+        let token = cancelled.clone();
+        let history = self
+            .blocking(move |source| source.history(old, new, &token))
+            .await?;
+        match history {
+            History::Forward => Ok(()),
+            _ => Err(RoundError::Rewritten { old, new, history }),
+        }
     }
 
     /// Says how a commit follows on the one before. It changes nothing that is in force: whether a
@@ -271,7 +353,7 @@ impl<S: Store> Reconciler<S> {
                 return;
             }
         };
-        if history != crate::status::History::Forward {
+        if history != History::Forward {
             tracing::warn!(from = %old, to = %commit, ?history, "the history doesn't go on");
         }
         self.status
@@ -326,7 +408,9 @@ impl RoundError {
     const fn reason(&self) -> &'static str {
         match self {
             Self::Git(error) => error.reason(),
+            Self::Store(StoreError::Cluster(_)) => "ApplyFailed",
             Self::Store(_) => "StorageOperationFailed",
+            Self::Rewritten { .. } => "HistoryRewritten",
             Self::Lost(_) => "InternalError",
         }
     }

@@ -14,6 +14,7 @@ use fabric::name::{ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::Plan;
 
+pub use self::kubernetes::Kubernetes;
 pub use local::Local;
 
 /// What is to be in force.
@@ -45,6 +46,8 @@ pub struct Report {
     pub removed: Vec<ObjectKey>,
     /// How many objects stay as they are.
     pub unchanged: usize,
+    /// How many objects stay because their deletion isn't approved.
+    pub blocked: usize,
     /// Whether anything was written.
     pub is_written: bool,
 }
@@ -82,6 +85,12 @@ pub enum StoreError {
     /// The task that writes was lost.
     #[error("the state's writer ended early")]
     Lost(#[source] tokio::task::JoinError),
+    /// The cluster can't be written to.
+    #[error("can't bring the plan into force in the cluster")]
+    Cluster(#[source] crate::kubernetes::write::RequestError),
+    /// The store was closed before it was ready.
+    #[error("the store was closed")]
+    Closed,
 }
 
 /// Where what is in force is kept, and from where it is handed out.
@@ -111,6 +120,46 @@ pub trait Store: Send + Sync + 'static {
     }
 }
 
+impl<S: Store> Store for Arc<S> {
+    fn apply(
+        &self,
+        desired: Desired,
+        approvals: Approvals,
+    ) -> impl Future<Output = Result<Report, StoreError>> + Send {
+        S::apply(self, desired, approvals)
+    }
+
+    fn in_force(&self) -> Option<Arc<Desired>> {
+        S::in_force(self)
+    }
+}
+
+// === impl Approvals ===
+
+impl Approvals {
+    /// The trailer by which a commit approves what a guard rail holds back.
+    const TRAILER: &str = "weft-approve:";
+
+    /// What messages of commits approve: of several numbers the highest.
+    #[must_use]
+    pub fn of<'a>(messages: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut approvals = Self::default();
+        let lines = messages.into_iter().flat_map(str::lines);
+        for line in lines {
+            let line = line.trim();
+            let is_trailer = line
+                .get(..Self::TRAILER.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(Self::TRAILER));
+            let value = line.get(Self::TRAILER.len()..).filter(|_| is_trailer);
+            let number = value.and_then(|value| value.trim().strip_prefix("prune="));
+            if let Some(number) = number.and_then(|number| number.parse().ok()) {
+                approvals.prune = approvals.prune.max(Some(number));
+            }
+        }
+        approvals
+    }
+}
+
 // === impl Desired ===
 
 impl Desired {
@@ -136,5 +185,25 @@ impl Desired {
         }
         report.removed = old.into_keys().cloned().collect();
         (self, report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn approvals_stand_in_trailers() {
+        for (message, prune) in [
+            ("Remove the old shop\n\nWeft-Approve: prune=37\n", Some(37)),
+            ("x\n\nweft-approve:prune=2\nWeft-Approve: prune=5", Some(5)),
+            ("x\n\nWeft-Approve: prune=-1", None),
+            ("x\n\nWeft-Approve: prune", None),
+            ("Weft-Approve: widens-access", None),
+            ("see Weft-Approve: prune=9", None),
+            ("", None),
+        ] {
+            assert_eq!(Approvals::of([message]).prune, prune, "{message:?}");
+        }
     }
 }

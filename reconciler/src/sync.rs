@@ -1,1 +1,221 @@
 //! FabricSyncs: which repository a cluster keeps to, and how that goes.
+//!
+//! ```text
+//!  Lease ──▶ leads? ──▶ FabricSyncs ──▶ the one that acts ──▶ Reconciler over store::Kubernetes
+//!                                            ▲                       │
+//!                                            └──── status ◀──────────┘
+//! ```
+
+mod acting;
+pub mod admin;
+mod credentials;
+mod status;
+mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fabric::api::FabricSyncSpec;
+use fabric::crd::CustomKind;
+use fabric::tree::Limits;
+use kube::api::DynamicObject;
+use kube::runtime::watcher;
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::controller;
+use crate::kubernetes::cache::Cache;
+use crate::kubernetes::client::Connection;
+use crate::kubernetes::event::Events;
+use crate::kubernetes::lease::{Candidate, Leadership};
+use crate::kubernetes::object::Meta;
+use crate::kubernetes::resource::api;
+use crate::reconcile::Trigger;
+
+use self::acting::Acting;
+
+pub use self::webhook::Webhook;
+
+/// The Lease of the role.
+const LEASE: &str = "weft-reconciler";
+/// After a FabricSync's task ended by a failure.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What a reconciler of a cluster is told at its start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where Git stores and credentials' files are; nothing in it is needed after a restart.
+    pub directory: PathBuf,
+    /// What tells this process from others of its role.
+    pub identity: String,
+    /// How long a leader that falls silent still leads.
+    pub lease: Duration,
+    /// How long one watch lasts.
+    pub watch_seconds: u32,
+    /// What is read of a revision.
+    pub limits: Limits,
+    /// Whether FabricSyncs may lead into other clusters.
+    pub hub: bool,
+}
+
+/// What is seen of a running reconciler from outside, and what moves it.
+#[derive(Clone, Debug, Default)]
+pub struct Handle {
+    triggers: Arc<Mutex<Vec<Trigger>>>,
+    health: Arc<Mutex<Health>>,
+}
+
+/// How a reconciler does.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Whether this process leads.
+    pub leads: bool,
+    /// Whether the FabricSyncs were seen.
+    pub is_synced: bool,
+}
+
+/// A FabricSync as it lives in a cluster.
+#[derive(Debug)]
+struct LiveSync {
+    meta: Meta,
+    spec: Result<FabricSyncSpec, String>,
+    status: Value,
+}
+
+/// Keeps the cluster to what its FabricSyncs say, until `cancelled`; only while no other process does.
+pub async fn run(
+    connection: Connection,
+    options: Options,
+    handle: Handle,
+    cancelled: CancellationToken,
+) {
+    let leadership = Leadership::none();
+    let (leads, mut leading) = watch::channel(false);
+    let candidate = Candidate::new(&connection, LEASE, options.identity.clone(), options.lease);
+    let election = CancellationToken::new();
+    let elected = tokio::spawn(candidate.run(leadership.clone(), leads, election.clone()));
+    let work = async {
+        loop {
+            if leading.wait_for(|leads| *leads).await.is_err() {
+                return;
+            }
+            handle.health.lock().leads = true;
+            let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
+            let lead = Box::pin(lead(
+                &connection,
+                &options,
+                &leadership,
+                &handle,
+                &tasks,
+                &token,
+            ));
+            let lost = leading.wait_for(|leads| !*leads);
+            tokio::select! {
+                () = lead => {}
+                _ = lost => tracing::warn!("another process leads; all work is put down"),
+                () = cancelled.cancelled() => {}
+            }
+            token.cancel();
+            tasks.close();
+            tasks.wait().await;
+            handle.health.lock().leads = false;
+            if cancelled.is_cancelled() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        // A candidate that never led.
+        () = async { cancelled.cancelled().await; if handle.health.lock().leads { std::future::pending::<()>().await } } => {}
+    }
+    // After the last write, so that the next leader finds nobody at work.
+    election.cancel();
+    let _ = elected.await;
+}
+
+async fn lead(
+    connection: &Connection,
+    options: &Options,
+    leadership: &Leadership,
+    handle: &Handle,
+    tasks: &TaskTracker,
+    cancelled: &CancellationToken,
+) {
+    let events = Events::new(connection.client.clone(), LEASE, &options.identity);
+    let context = controller::Context {
+        connection: connection.clone(),
+        leadership: leadership.clone(),
+        events: events.clone(),
+        watch_seconds: options.watch_seconds,
+    };
+    tasks.spawn(controller::run(context, cancelled.clone()));
+    let syncs = Cache::watch(
+        "fabricsyncs",
+        api(
+            &connection.client,
+            CustomKind::FabricSync,
+            Some(&connection.namespace),
+        ),
+        watcher::Config::default().timeout(options.watch_seconds),
+        LiveSync::decode,
+        tasks,
+        cancelled.clone(),
+    );
+    syncs.synced().await;
+    handle.health.lock().is_synced = true;
+    let acting = Acting {
+        connection: connection.clone(),
+        options: options.clone(),
+        leadership: leadership.clone(),
+        events,
+        handle: handle.clone(),
+        syncs,
+        tasks: tasks.clone(),
+    };
+    acting.run(cancelled.clone()).await;
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Begins a round at once, of every FabricSync that acts.
+    pub fn trigger(&self) {
+        for trigger in self.triggers.lock().iter() {
+            trigger.fire();
+        }
+    }
+
+    /// The metrics, as text.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let health = self.health();
+        format!(
+            "# HELP weft_leader Whether this process leads.\n# TYPE weft_leader gauge\nweft_leader {}\n# EOF\n",
+            u8::from(health.leads)
+        )
+    }
+
+    /// How the reconciler does.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+}
+
+// === impl LiveSync ===
+
+impl LiveSync {
+    fn decode(mut object: DynamicObject) -> Self {
+        Self {
+            meta: Meta::of(&object.metadata),
+            spec: serde_json::from_value(object.data["spec"].take())
+                .map_err(|error| error.to_string()),
+            status: object.data["status"].take(),
+        }
+    }
+}

@@ -16,11 +16,14 @@
 
 pub mod binary;
 pub mod certificates;
+pub mod cluster;
 pub mod fabric;
 pub mod generator;
 pub mod git_server;
 pub mod impostor;
+pub mod namespace;
 pub mod network;
+pub mod node;
 pub mod peer;
 pub mod process;
 pub mod reference;

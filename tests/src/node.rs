@@ -132,6 +132,11 @@ impl Node {
         node
     }
 
+    /// Its name in the API server.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The address by which other clusters reach the machine: its node ports are there.
     pub fn address(&self) -> Ipv4Addr {
         Ipv4Addr::new(172, 18, 0, self.number)

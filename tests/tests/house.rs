@@ -89,6 +89,8 @@ fn the_model_is_pure() {
         "futures-executor",
         "git2",
         "hyper",
+        "k8s-openapi",
+        "kube",
         "mio",
         "rand",
         "reqwest",

@@ -1,7 +1,6 @@
 //! One peer in one process: the reconciler and the gateway.
 
 mod git;
-mod signals;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -16,10 +15,10 @@ use reconciler::store::Local;
 use tokio_util::sync::CancellationToken;
 
 use self::git::GitArgs;
-use self::signals::{Signal, Signals};
-use crate::exit;
+use crate::cluster::run_role;
 use crate::failure::Hint as _;
 use crate::log::LogArgs;
+use crate::signals::{Signal, Signals};
 use crate::source::LimitArgs;
 
 /// Run a peer: keep to the repository, and carry the traffic
@@ -96,19 +95,7 @@ impl Run {
     /// Runs the peer until it is told to end.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         self.log.install()?;
-        if rustls::crypto::aws_lc_rs::default_provider()
-            .install_default()
-            .is_err()
-        {
-            bail!("another provider of cryptography is installed already");
-        }
-        tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .thread_name("weft")
-            .build()
-            .context("cannot start the runtime")?
-            .block_on(self.serve())?;
-        Ok(exit::DONE)
+        run_role(self.serve())
     }
 
     async fn serve(self) -> anyhow::Result<()> {

@@ -11,8 +11,8 @@ use crate::plan::State;
 
 /// What is in force in a cluster beyond what the objects say; written last, by the reconciler alone.
 ///
-/// Where it would grow too large for one object, the digests go on in further ones; those carry
-/// `objects` and `revision`, and no more.
+/// Where it would grow too large for one object, the digests stand in further ones; those carry
+/// `objects`, and as their `revision` the digest of these, so that they change with them alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FabricStateSpec {
@@ -39,6 +39,9 @@ pub struct FabricStateSpec {
     /// How many further objects of the name `NAME-1`, `NAME-2`, ... carry digests.
     #[serde(default)]
     pub shards: u32,
+    /// The digests of `objects` of those further ones, by which they are known to belong to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shard_digests: Vec<String>,
     /// Trust, labels, limits and guard rails; only in the first object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "serde_json::Value", extend("x-kubernetes-preserve-unknown-fields" = true))]

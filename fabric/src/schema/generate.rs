@@ -161,7 +161,7 @@ fn tighten(schema: &mut Value) {
 }
 
 /// An optional field may be left out; a `null` is nothing that anybody writes on purpose.
-fn refuse_null(schema: &mut Map<String, Value>) {
+pub(crate) fn refuse_null(schema: &mut Map<String, Value>) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
@@ -183,7 +183,7 @@ fn refuse_null(schema: &mut Map<String, Value>) {
 }
 
 /// `oneOf` constants, each with its description, is an `enum` that tools can say more about.
-fn join_constants(schema: &mut Map<String, Value>) {
+pub(crate) fn join_constants(schema: &mut Map<String, Value>) {
     let Some(Value::Array(choices)) = schema.get("oneOf") else {
         return;
     };
@@ -201,13 +201,14 @@ fn join_constants(schema: &mut Map<String, Value>) {
 }
 
 /// Bounds in place of the names of Rust's integers, which no other tool knows.
-fn bound(schema: &mut Map<String, Value>) {
+pub(crate) fn bound(schema: &mut Map<String, Value>) {
     let Some(Value::String(format)) = schema.get("format") else {
         return;
     };
     let maximum = match format.as_str() {
         "uint16" => u64::from(u16::MAX),
         "uint32" => u64::from(u32::MAX),
+        "uint8" => u64::from(u8::MAX),
         _ => return,
     };
     schema.shift_remove("format");

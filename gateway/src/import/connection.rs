@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use fabric::attributes::Client;
 use fabric::name::ObjectName;
 use fabric::policy::Rule;
 use fabric::snapshot::{Remote, Source};
@@ -56,7 +57,9 @@ pub(crate) async fn serve(
     let request = hex::encode(id);
     let world = state.world();
     let snapshot = world.as_deref().map(|world| &*world.snapshot);
-    let client = snapshot.and_then(|snapshot| snapshot.workloads.client(address.ip()));
+    let client = world
+        .as_ref()
+        .and_then(|world| world.client_at(address.ip()));
     let mut record = Record {
         side: Side::Import,
         request: &request,
@@ -64,7 +67,7 @@ pub(crate) async fn serve(
         rule: None,
         snapshot,
         address: Some(address),
-        client: client.map(Arc::as_ref),
+        client: client.as_deref(),
         import: Some(&import),
         peer: None,
         export: None,
@@ -92,10 +95,10 @@ pub(crate) async fn serve(
     let open = |source: &Source| Open {
         request: id,
         export: source.export.name.clone(),
-        client: client.map(|client| (**client).clone()),
+        client: client.as_deref().cloned(),
         via: Vec::new(),
     };
-    let found = match find(&state, world, &import, address, &open, &early).await {
+    let found = match find(&state, world, &import, client.as_deref(), &open, &early).await {
         Ok(found) => found,
         Err(failures) => {
             let detail = describe(&failures);
@@ -120,7 +123,7 @@ pub(crate) async fn serve(
     record.rule = rule;
     let subject = Subject::Import {
         address: address.ip(),
-        client: client.cloned(),
+        client: client.clone(),
         import: import.clone(),
         peer: source.peer.clone(),
         export: source.export.name.clone(),
@@ -164,7 +167,7 @@ async fn find<'a>(
     state: &Arc<State>,
     world: &'a Arc<World>,
     import: &ObjectName,
-    address: SocketAddr,
+    client: Option<&'a Client>,
     open: &(impl Fn(&Source) -> Open + Sync),
     early: &[u8],
 ) -> Result<Found<'a>, Vec<Failure<'a>>> {
@@ -181,7 +184,6 @@ async fn find<'a>(
     let Some(import) = snapshot.imports.get(import) else {
         return Err(vec![fail(Outcome::MissingImport)]);
     };
-    let client = snapshot.workloads.client(address.ip()).map(Arc::as_ref);
     let is_down = |at: usize| {
         let source = import.sources.get(at);
         source.is_some_and(|source| state.reach.is_down(&source.peer))

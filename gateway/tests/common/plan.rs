@@ -62,6 +62,7 @@ impl Planner {
                     up: 1,
                 },
                 limits: api::Limits::default(),
+                prune: api::Prune::default(),
             },
         };
         Self { plan }

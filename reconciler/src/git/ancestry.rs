@@ -64,6 +64,29 @@ pub(super) fn is_ancestor(
     })
 }
 
+/// So many messages are read: no review looks further back.
+const MAX_MESSAGES: usize = 1000;
+
+/// The messages of the commits between two, the newest first.
+pub(super) fn messages(
+    repository: &git2::Repository,
+    old: Oid,
+    new: Oid,
+) -> Result<Vec<String>, git2::Error> {
+    let mut walk = repository.revwalk()?;
+    walk.push(new)?;
+    // Beyond a shallow boundary there is nothing to hide.
+    if repository.find_commit(old).is_ok() {
+        walk.hide(old)?;
+    }
+    let mut messages = Vec::new();
+    for id in walk.take(MAX_MESSAGES) {
+        let commit = repository.find_commit(id?)?;
+        messages.push(String::from_utf8_lossy(commit.message_bytes()).into_owned());
+    }
+    Ok(messages)
+}
+
 /// The parents of a commit and when it was committed, from its own text.
 fn parse(commit: &[u8]) -> (Vec<Oid>, i64) {
     let mut parents = Vec::new();

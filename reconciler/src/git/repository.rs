@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Place;
-use super::ancestry::{Ancestry, is_ancestor};
+use super::ancestry::{Ancestry, is_ancestor, messages};
 use super::error::FetchError;
 use super::housekeeping::{self, Busy};
 use super::operation::Operation;
@@ -135,6 +135,35 @@ impl Repository {
             fetch::recover(&repository, operation, commit.0, &DEPTHS)
         })
         .map_err(|source| fetch_error(remote, source))
+    }
+
+    /// The messages of the commits that are in the history of `new` and not in that of `old`, at most
+    /// a thousand of them; none where `new` doesn't build upon `old`, or that can't be known.
+    pub fn messages(
+        &self,
+        remote: &Remote,
+        (old, new): (CommitId, CommitId),
+        limits: FetchLimits,
+        cancelled: &CancellationToken,
+    ) -> Result<Vec<String>, Error> {
+        if self.is_ancestor(remote, (old, new), limits, cancelled)? != Some(true) {
+            return Ok(Vec::new());
+        }
+        let read = |repository: &git2::Repository| {
+            messages(repository, old.0, new.0).map_err(|source| Error::Read {
+                object: "the history".to_owned(),
+                commit: new,
+                path: self.path.clone(),
+                source,
+            })
+        };
+        match &remote.address.0 {
+            // The store next to it is one commit deep.
+            Place::Local(path) => {
+                read(&local::open(path).map_err(|source| fetch_error(remote, source))?)
+            }
+            Place::Http(..) | Place::Ssh(_) => read(&self.inner.lock()),
+        }
     }
 
     /// Whether `old` is in the history of `new`, which was fetched from the remote.

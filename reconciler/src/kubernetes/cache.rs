@@ -148,6 +148,14 @@ impl<T: Send + Sync + 'static> Cache<T> {
         }
     }
 
+    /// Forgets an object that a write removed; `is_it` is asked with the object that is there.
+    pub fn remove(&self, name: &Name, is_it: impl FnOnce(&T) -> bool) {
+        let mut objects = self.objects.write();
+        if objects.get(name).is_some_and(|old| is_it(old)) {
+            objects.remove(name);
+        }
+    }
+
     fn take<K: Resource>(
         &self,
         event: Event<K>,

@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Response, header};
+use http_body_util::{BodyExt as _, Full};
+use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use tower::util::MapResponseLayer;
 
 /// The server may take so long for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -90,21 +95,53 @@ pub fn of_config(mut config: Config, role: &str) -> Result<Connection, ConnectEr
     config.default_retry = false;
     let agent = format!("weft-{role}/{}", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = http::HeaderValue::from_str(&agent) {
-        config.headers.push((http::header::USER_AGENT, agent));
+        config.headers.push((header::USER_AGENT, agent));
     }
     let (server, namespace) = (
         config.cluster_url.to_string(),
         config.default_namespace.clone(),
     );
-    let client = Client::try_from(config).map_err(|source| ConnectError::Setup {
+    let builder = ClientBuilder::try_from(config).map_err(|source| ConnectError::Setup {
         server: server.clone(),
         source: Box::new(source),
     })?;
+    let client = builder
+        .with_layer(&MapResponseLayer::new(keep_retry_after))
+        .build();
     Ok(Connection {
         client,
         server,
         namespace,
     })
+}
+
+/// The client library keeps a failed answer's body alone, and servers that throttle say in a header
+/// when to come back: such an answer gets a body that says it too.
+fn keep_retry_after(response: Response<Box<DynBody>>) -> Response<Box<DynBody>> {
+    let code = response.status();
+    if !code.is_server_error() && code != http::StatusCode::TOO_MANY_REQUESTS {
+        return response;
+    }
+    let after = response.headers().get(header::RETRY_AFTER);
+    let after = after.and_then(|after| after.to_str().ok());
+    let Some(seconds) = after.and_then(|after| after.trim().parse::<u32>().ok()) else {
+        return response;
+    };
+    let status = serde_json::json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code.as_u16(),
+        "reason": "TooManyRequests",
+        "message": format!("the server is overloaded ({code}), and asks to come back in {seconds} s"),
+        "details": {"retryAfterSeconds": seconds},
+    });
+    let body = Full::new(Bytes::from(status.to_string()));
+    let body = body.map_err(|never: std::convert::Infallible| match never {});
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_ENCODING);
+    Response::from_parts(parts, Box::new(body))
 }
 
 impl std::fmt::Debug for Connection {
@@ -113,5 +150,56 @@ impl std::fmt::Debug for Connection {
             .field("server", &self.server)
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::api::{Api, DynamicObject};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::kubernetes::resource::api;
+    use crate::kubernetes::write::Failure;
+
+    /// What the answer of a server calls for.
+    async fn failure(answer: &'static str) -> Failure {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let config = Config::new(format!("http://{address}").parse().unwrap());
+        let connection = of_config(config, "test").unwrap();
+        let objects: Api<DynamicObject> = api(
+            &connection.client,
+            fabric::crd::CustomKind::Export,
+            Some("shop"),
+        );
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+        };
+        let (result, ()) = futures::join!(objects.get("a"), serve);
+        Failure::of(&result.unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn a_server_says_in_a_header_when_to_come_back() {
+        let throttled =
+            "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nlate";
+        let after = Some(Duration::from_secs(7));
+        assert_eq!(failure(throttled).await, Failure::Throttled(after));
+        let starting =
+            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+        let after = Some(Duration::from_secs(1));
+        assert_eq!(failure(starting).await, Failure::Throttled(after));
+        let without = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 4\r\n\r\nlate";
+        assert_eq!(failure(without).await, Failure::Throttled(None));
+        let broken = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(failure(broken).await, Failure::Unavailable);
     }
 }

@@ -27,6 +27,8 @@ pub struct Meta {
     pub resource_version: String,
     /// What counts the changes of its spec.
     pub generation: i64,
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
     /// Whether it is being deleted.
     pub is_terminating: bool,
     /// All its labels.
@@ -45,6 +47,8 @@ pub struct LiveObject {
     /// The object without what is ours alone (`weft.dev/` labels and annotations); the reason where
     /// it can't be understood.
     pub object: Result<Arc<Object>, String>,
+    /// The digest of what the object decides; none where it can't be understood.
+    pub effect: Option<Digest>,
     /// Its status as it stands; null where it has none.
     pub status: Value,
 }
@@ -61,6 +65,10 @@ impl Meta {
             uid: meta.uid.clone().unwrap_or_default(),
             resource_version: meta.resource_version.clone().unwrap_or_default(),
             generation: meta.generation.unwrap_or_default(),
+            created: meta
+                .creation_timestamp
+                .as_ref()
+                .map_or(i64::MAX, |time| time.0.as_second()),
             is_terminating: meta.deletion_timestamp.is_some(),
             labels: meta.labels.clone().unwrap_or_default(),
             annotations: meta.annotations.clone().unwrap_or_default(),
@@ -94,8 +102,11 @@ impl LiveObject {
             },
             name: meta.name.as_str().into(),
         };
+        let object = decode(&key, &meta, &object.data["spec"]);
+        let effect = object.as_ref().ok();
         Self {
-            object: decode(&key, &meta, &object.data["spec"]),
+            effect: effect.map(|object| Digest::of_effect(&key, object)),
+            object,
             key,
             meta,
             status,
@@ -110,9 +121,8 @@ impl LiveObject {
 
     /// The digest of what the object decides; none where it can't be understood.
     #[must_use]
-    pub fn effect(&self) -> Option<Digest> {
-        let object = self.object.as_ref().ok()?;
-        Some(Digest::of_effect(&self.key, object))
+    pub const fn effect(&self) -> Option<Digest> {
+        self.effect
     }
 
     /// The digest that the object's annotation tells of what was applied.

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Options;
 use crate::git::{BlobCache, CommitId, Error, FetchLimits, Remote, Repository};
 use crate::status::{History, UnitStatus};
-use crate::store::Desired;
+use crate::store::{Approvals, Desired};
 
 /// The Git store, and what was read out of it.
 #[derive(Debug)]
@@ -232,6 +232,23 @@ impl Source {
                 _ => History::Unknown,
             },
         }
+    }
+
+    /// What the commits between two approve.
+    pub(super) fn approvals(
+        &self,
+        old: CommitId,
+        new: CommitId,
+        cancelled: &CancellationToken,
+    ) -> Result<Approvals, Error> {
+        let limits = FetchLimits {
+            deadline: self.fetch.deadline.min(HISTORY_DEADLINE),
+            ..self.fetch
+        };
+        let messages = self
+            .repository
+            .messages(&self.remote, (old, new), limits, cancelled)?;
+        Ok(Approvals::of(messages.iter().map(String::as_str)))
     }
 
     pub(super) fn keep(&self, commits: &[CommitId]) -> Result<(), Error> {

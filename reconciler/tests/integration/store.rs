@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fabric::api::{ExportHosts, Heartbeat, Limits, Object};
+use fabric::api::{ExportHosts, Heartbeat, Limits, Object, Prune};
 use fabric::fabric::Good;
 use fabric::name::{Kind, ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
@@ -55,6 +55,7 @@ fn desired(revision: &str, exports: &[(&str, u16)]) -> Desired {
             export_hosts: ExportHosts::default(),
             heartbeat: Heartbeat::default(),
             limits: Limits::default(),
+            prune: Prune::default(),
         },
     };
     Desired {

@@ -1,9 +1,11 @@
+//! The signals that long-running commands listen for.
+
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 
 /// The signals that the process listens for.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     hangup: unix::Signal,
     interrupt: unix::Signal,
     terminate: unix::Signal,
@@ -11,7 +13,7 @@ pub(super) struct Signals {
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// SIGHUP: read everything again.
     Reload,
     /// SIGTERM, SIGINT: come to an end.
@@ -22,7 +24,7 @@ pub(super) enum Signal {
 
 impl Signals {
     /// Listens from now on; the signals no longer end the process by themselves.
-    pub(super) fn install() -> io::Result<Self> {
+    pub(crate) fn install() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -31,7 +33,7 @@ impl Signals {
     }
 
     /// The next signal.
-    pub(super) async fn next(&mut self) -> Signal {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.hangup.recv() => Signal::Reload,
             _ = self.interrupt.recv() => Signal::End,
@@ -40,7 +42,7 @@ impl Signals {
     }
 
     /// Waits until the process is told to end.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         while self.next().await != Signal::End {}
     }
 }

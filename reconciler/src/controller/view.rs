@@ -1,0 +1,310 @@
+//! What is watched, and one look at all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fabric::api::{FabricStateSpec, GatewayReportStatus, Unmanaged};
+use fabric::crd::CustomKind;
+use fabric::mark;
+use fabric::name::{Kind, ObjectKey};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::Api;
+use kube::runtime::watcher;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Context;
+use super::service::LiveService;
+use super::slice::LiveSlice;
+use crate::cluster::notify_on;
+use crate::kubernetes::cache::{Cache, Name};
+use crate::kubernetes::object::{LiveObject, Meta};
+use crate::kubernetes::resource::api;
+
+/// What is watched.
+pub(super) struct Caches {
+    system: String,
+    exports: Arc<Cache<LiveObject>>,
+    imports: Arc<Cache<LiveObject>>,
+    peers: Arc<Cache<LiveObject>>,
+    policies: Arc<Cache<LiveObject>>,
+    privileged: Arc<Cache<LiveObject>>,
+    services: Arc<Cache<LiveService>>,
+    slices: Arc<Cache<LiveSlice>>,
+    pods: Arc<Cache<LivePod>>,
+    reports: Arc<Cache<LiveReport>>,
+    states: Arc<Cache<Option<FabricStateSpec>>>,
+    syncs: Arc<Cache<()>>,
+}
+
+/// One look at all of it.
+pub(super) struct View {
+    pub(super) system: String,
+    pub(super) exports: Vec<Arc<LiveObject>>,
+    pub(super) imports: Vec<Arc<LiveObject>>,
+    pub(super) peers: Vec<Arc<LiveObject>>,
+    pub(super) policies: Vec<Arc<LiveObject>>,
+    pub(super) services: BTreeMap<Name, Arc<LiveService>>,
+    pub(super) slices: BTreeMap<Name, Arc<LiveSlice>>,
+    /// The reports of gateways that live.
+    pub(super) reports: Vec<Arc<LiveReport>>,
+    /// The reports of gateways that are gone.
+    pub(super) stale: Vec<Arc<LiveReport>>,
+    counting: Counting,
+}
+
+/// Which objects count.
+enum Counting {
+    /// All of them: there is no repository.
+    All,
+    /// Those of the repository, which are these, or carry our label until they are listed.
+    Listed(BTreeSet<ObjectKey>),
+    /// It isn't known yet: nothing was brought into force.
+    Unknown,
+}
+
+/// A Pod of the system namespace.
+pub(super) struct LivePod {
+    uid: String,
+    is_ready: bool,
+}
+
+/// A gateway's report.
+pub(super) struct LiveReport {
+    pub(super) meta: Meta,
+    /// The uid of the Pod that it goes away with; none of a gateway outside.
+    pod: Option<String>,
+    pub(super) status: GatewayReportStatus,
+}
+
+// === impl Caches ===
+
+impl Caches {
+    pub(super) fn watch(
+        context: &Context,
+        notify: &Arc<Notify>,
+        tasks: &TaskTracker,
+        cancelled: &CancellationToken,
+    ) -> Self {
+        let client = &context.connection.client;
+        let system = context.connection.namespace.as_str();
+        let config = || watcher::Config::default().timeout(context.watch_seconds);
+        let objects = |kind: CustomKind, repository: Kind, namespace: Option<&str>| {
+            Cache::watch(
+                kind.plural(),
+                api(client, kind, namespace),
+                config(),
+                move |object| LiveObject::decode(repository, object),
+                tasks,
+                cancelled.clone(),
+            )
+        };
+        let own = |kind: CustomKind| api(client, kind, Some(system));
+        let caches = Self {
+            system: system.to_owned(),
+            exports: objects(CustomKind::Export, Kind::Export, None),
+            imports: objects(CustomKind::Import, Kind::Import, None),
+            peers: objects(CustomKind::Peer, Kind::Peer, Some(system)),
+            policies: objects(CustomKind::AccessPolicy, Kind::AccessPolicy, None),
+            privileged: objects(
+                CustomKind::PrivilegedAccessPolicy,
+                Kind::PrivilegedAccessPolicy,
+                None,
+            ),
+            services: Cache::watch(
+                "services",
+                Api::<Service>::all(client.clone()),
+                config(),
+                |service| LiveService::of(&service),
+                tasks,
+                cancelled.clone(),
+            ),
+            slices: Cache::watch(
+                "endpointslices",
+                Api::<EndpointSlice>::all(client.clone()),
+                config(),
+                |slice| LiveSlice::of(&slice),
+                tasks,
+                cancelled.clone(),
+            ),
+            pods: Cache::watch(
+                "pods",
+                Api::<Pod>::namespaced(client.clone(), system),
+                config(),
+                |pod| LivePod::of(&pod),
+                tasks,
+                cancelled.clone(),
+            ),
+            reports: Cache::watch(
+                "gatewayreports",
+                own(CustomKind::GatewayReport),
+                config(),
+                |mut object| {
+                    let owners = object.metadata.owner_references.iter().flatten();
+                    let pod = owners.clone().find(|owner| owner.kind == "Pod");
+                    let status = object.data["status"].take();
+                    LiveReport {
+                        pod: pod.map(|owner| owner.uid.clone()),
+                        meta: Meta::of(&object.metadata),
+                        status: serde_json::from_value(status).unwrap_or_default(),
+                    }
+                },
+                tasks,
+                cancelled.clone(),
+            ),
+            states: Cache::watch(
+                "fabricstates",
+                own(CustomKind::FabricState),
+                config(),
+                |mut object| serde_json::from_value(object.data["spec"].take()).ok(),
+                tasks,
+                cancelled.clone(),
+            ),
+            syncs: Cache::watch(
+                "fabricsyncs",
+                own(CustomKind::FabricSync),
+                config(),
+                |_| (),
+                tasks,
+                cancelled.clone(),
+            ),
+        };
+        notify_on(&caches.objects(), notify, tasks, cancelled);
+        notify_on(&[&caches.services], notify, tasks, cancelled);
+        notify_on(&[&caches.slices], notify, tasks, cancelled);
+        notify_on(&[&caches.pods], notify, tasks, cancelled);
+        notify_on(&[&caches.reports], notify, tasks, cancelled);
+        notify_on(&[&caches.states], notify, tasks, cancelled);
+        notify_on(&[&caches.syncs], notify, tasks, cancelled);
+        caches
+    }
+
+    const fn objects(&self) -> [&Arc<Cache<LiveObject>>; 5] {
+        [
+            &self.exports,
+            &self.imports,
+            &self.peers,
+            &self.policies,
+            &self.privileged,
+        ]
+    }
+
+    pub(super) async fn synced(&self) {
+        for cache in self.objects() {
+            cache.synced().await;
+        }
+        self.services.synced().await;
+        self.slices.synced().await;
+        self.pods.synced().await;
+        self.reports.synced().await;
+        self.states.synced().await;
+        self.syncs.synced().await;
+    }
+
+    pub(super) fn view(&self) -> View {
+        let live = |cache: &Arc<Cache<LiveObject>>| {
+            let mut objects = cache.all();
+            objects.retain(|object| !object.meta.is_terminating);
+            objects
+        };
+        let pods: BTreeMap<String, bool> = self
+            .pods
+            .all()
+            .iter()
+            .map(|pod| (pod.uid.clone(), pod.is_ready))
+            .collect();
+        let (mut reports, mut stale) = (Vec::new(), Vec::new());
+        for report in self.reports.all() {
+            match report.pod.as_ref().map(|uid| pods.get(uid)) {
+                None | Some(Some(true)) => reports.push(report),
+                Some(None) => stale.push(report),
+                // It may come back.
+                Some(Some(false)) => {}
+            }
+        }
+        let services = self.services.all().into_iter();
+        let slices = self.slices.all().into_iter();
+        View {
+            system: self.system.clone(),
+            exports: live(&self.exports),
+            imports: live(&self.imports),
+            peers: live(&self.peers),
+            policies: [live(&self.policies), live(&self.privileged)].concat(),
+            services: services.map(|service| (service.name(), service)).collect(),
+            slices: slices.map(|slice| (slice.name(), slice)).collect(),
+            reports,
+            stale,
+            counting: self.counting(),
+        }
+    }
+
+    fn counting(&self) -> Counting {
+        let states = self.states.all();
+        let specs: Vec<&FabricStateSpec> = states
+            .iter()
+            .filter_map(|state| (**state).as_ref())
+            .collect();
+        let honours = specs
+            .iter()
+            .any(|spec| spec.state.is_some() && spec.unmanaged == Unmanaged::Honour);
+        if honours {
+            return Counting::All;
+        }
+        if specs.is_empty() {
+            return match self.syncs.is_empty() {
+                true => Counting::All,
+                false => Counting::Unknown,
+            };
+        }
+        // Each by itself: that they belong together matters to gateways alone.
+        let listed = specs.iter().flat_map(|spec| {
+            let single = FabricStateSpec {
+                shards: 0,
+                shard_digests: Vec::new(),
+                ..(*spec).clone()
+            };
+            FabricStateSpec::listed(&[single]).unwrap_or_default()
+        });
+        Counting::Listed(listed.map(|(key, _)| key).collect())
+    }
+}
+
+// === impl View ===
+
+impl View {
+    /// Whether an object counts; none as long as that isn't known.
+    pub(super) fn counts(&self, object: &LiveObject) -> Option<bool> {
+        match &self.counting {
+            Counting::All => Some(true),
+            Counting::Listed(listed) if listed.contains(&object.key) => Some(true),
+            // Just applied, and listed in a moment.
+            _ if object.meta.labels.contains_key(mark::SYNC) => Some(true),
+            Counting::Listed(_) => Some(false),
+            Counting::Unknown => None,
+        }
+    }
+
+    pub(super) fn service(&self, namespace: &str, name: &str) -> Option<&Arc<LiveService>> {
+        self.services
+            .get(&(Some(namespace.to_owned()), name.to_owned()))
+    }
+}
+
+// === impl LivePod ===
+
+impl LivePod {
+    fn of(pod: &Pod) -> Self {
+        let status = pod.status.as_ref();
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        let is_ready = conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Self {
+            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            is_ready: is_ready && pod.metadata.deletion_timestamp.is_none(),
+        }
+    }
+}
