@@ -316,9 +316,9 @@ impl RunningPod {
 
     fn needs_start(&self) -> bool {
         let mut life = self.process.lock();
-        match &mut life.process {
-            Some(process) if process.is_running() => return false,
-            Some(_) => {}
+        match life.process.as_mut().map(Process::is_running) {
+            Some(true) => return false,
+            Some(false) => {}
             None => return life.ended.is_none_or(|ended| ended.elapsed() >= RESTART),
         }
         if let Some(mut process) = life.process.take() {
