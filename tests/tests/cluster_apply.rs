@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use weft_tests::wait::{holds, wait_for};
+use weft_tests::yaml;
 
 use self::stage::{Fault, Stage, condition};
 
@@ -240,11 +241,8 @@ fn an_object_that_is_there_already_is_adopted_or_left_alone_but_never_in_silence
         let Some(mut stage) = Stage::new() else {
             return;
         };
-        stage.apply(&format!(
-            "{{apiVersion: clusterlink.net/v1alpha1, kind: Export, metadata: {{name: e0, namespace: {}, \
-             labels: {{mine: x}}}}, spec: {{host: h.example, port: 7}}}}",
-            stage.shop
-        ));
+        let by_hand = yaml::export(&stage.shop, "e0", "10.0.0.9:7".parse().unwrap());
+        stage.apply(&by_hand.replace("app:", "mine:"));
         stage.export("e0", 8000);
         stage.repository.commit("Want what is there");
         stage.start(&format!(", adoption: {adoption}"));

@@ -128,8 +128,9 @@ impl Stage {
     /// Applies the FabricSync, with more fields of its spec, and starts the reconciler.
     pub(crate) fn start(&mut self, spec: &str) {
         let sync = format!(
-            "{{apiVersion: weft.dev/v1alpha1, kind: FabricSync, metadata: {{name: weft, namespace: {}}}, \
-             spec: {{peer: east, repository: {}, interval: 1h{spec}}}}}",
+            "apiVersion: weft.dev/v1alpha1\nkind: FabricSync\n\
+             metadata: {{name: weft, namespace: {}}}\n\
+             spec: {{peer: east, repository: {}, interval: 1h{spec}}}\n",
             self.system,
             self.repository.url()
         );
