@@ -14,6 +14,8 @@
     reason = "code that only tests call fails by panicking, and talks to whoever runs the tests"
 )]
 
+pub mod api_proxy;
+pub mod api_server;
 pub mod binary;
 pub mod certificates;
 pub mod fabric;
