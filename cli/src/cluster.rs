@@ -50,6 +50,8 @@ impl ClusterArgs {
         let access = Access {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
+            // The roles' loops send again what calls for it, each in its own time.
+            retries: matches!(role, "deploy" | "delete"),
         };
         connect(&access, role)
             .await

@@ -21,6 +21,9 @@ pub struct Access {
     pub kubeconfig: Option<PathBuf>,
     /// The context in it; absent, the current one.
     pub context: Option<String>,
+    /// Whether requests are sent again that an overloaded server refused: for commands that end, not
+    /// for loops that know better.
+    pub retries: bool,
 }
 
 /// An API server, and who we are there.
@@ -85,14 +88,21 @@ pub async fn connect(access: &Access, role: &str) -> Result<Connection, ConnectE
             .await
             .map_err(|source| ConnectError::Nowhere(Box::new(source)))?,
     };
-    of_config(config, role)
+    of_config_with(config, role, access.retries)
 }
 
 /// Sets up the connection of a configuration.
-pub fn of_config(mut config: Config, role: &str) -> Result<Connection, ConnectError> {
+pub fn of_config(config: Config, role: &str) -> Result<Connection, ConnectError> {
+    of_config_with(config, role, false)
+}
+
+fn of_config_with(
+    mut config: Config,
+    role: &str,
+    retries: bool,
+) -> Result<Connection, ConnectError> {
     config.connect_timeout = Some(CONNECT);
-    // Each request is made by a loop that retries as the kind of the failure asks for.
-    config.default_retry = false;
+    config.default_retry = retries;
     let agent = format!("weft-{role}/{}", env!("CARGO_PKG_VERSION"));
     if let Ok(agent) = http::HeaderValue::from_str(&agent) {
         config.headers.push((header::USER_AGENT, agent));
