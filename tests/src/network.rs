@@ -102,6 +102,24 @@ pub fn http_get(address: SocketAddr, path: &str) -> io::Result<Answer> {
     })
 }
 
+/// The same as [`exchange`], from an address of this host.
+pub fn exchange_from(from: Ipv4Addr, to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let socket = rustix::net::socket(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::STREAM,
+        None,
+    )?;
+    rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
+    rustix::net::connect(&socket, &to)?;
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(bytes)?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
 /// Sends bytes, ends the sending half, and reads what comes back to its end.
 pub fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = connect(address)?;
