@@ -11,7 +11,7 @@ mod isolation;
 use common::{Authority, Files, allow_all, export, import, now, peer, report};
 use fabric::diagnostic::{Code, Effect};
 use fabric::fabric::{LastGood, build};
-use fabric::name::{ObjectName, PeerName};
+use fabric::name::{Kind, ObjectName, PeerName};
 use fabric::origin::Revision;
 use fabric::plan::{Plan, diff};
 use fabric::snapshot::Snapshot;
@@ -497,6 +497,34 @@ fn a_move_is_no_change() {
     let west = diff(&name("west"), Some(&old[1]), Some(&new[1]));
     assert_eq!(west.added.len(), 1);
     assert!(diff(&name("west"), Some(&old[1]), Some(&old[1])).is_empty());
+}
+
+#[test]
+fn a_plan_holds_the_peers_own_instance_and_its_budget_and_no_other() {
+    let mut files = Files::two_peers();
+    let instance = |peer: &str| {
+        format!(
+            "apiVersion: clusterlink.net/v1alpha1\nkind: Instance\nmetadata: {{name: {peer}, namespace: clusterlink-operator}}\nspec: {{}}\n"
+        )
+    };
+    for peer in ["east", "west"] {
+        files.put(&format!("peers/{peer}/instance.yaml"), &instance(peer));
+    }
+    files.replace(
+        "fabric.yaml",
+        "spec: {}",
+        "spec: {prune: {maxCount: 7, maxPercent: 3}}",
+    );
+    let fabric = files.build().fabric.unwrap();
+    let plan = Plan::of(&fabric, &name("east")).unwrap();
+    let instances = plan
+        .objects
+        .iter()
+        .filter(|planned| planned.key.kind == Kind::Instance);
+    let keys: Vec<String> = instances.map(|planned| planned.key.to_string()).collect();
+    assert_eq!(keys, ["Instance clusterlink-operator/east"]);
+    let prune = &plan.state.prune;
+    assert_eq!((prune.max_count, prune.max_percent), (7, 3));
 }
 
 #[test]

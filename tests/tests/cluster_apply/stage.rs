@@ -22,7 +22,7 @@ pub(crate) const SHOP: &str = "shop";
 
 /// Everything that a test needs.
 pub(crate) struct Stage {
-    reconcilers: Vec<Process>,
+    reconciler: Option<Process>,
     proxy: ApiProxy,
     pub(crate) kubectl: Kubectl,
     _server: ApiServer,
@@ -49,7 +49,7 @@ impl Stage {
             repository.write(&path, yaml::peer(peer, gateway));
         }
         Self {
-            reconcilers: Vec::new(),
+            reconciler: None,
             proxy: ApiProxy::start(&server),
             kubectl,
             _server: server,
@@ -88,10 +88,7 @@ impl Stage {
         self.start_reconciler();
     }
 
-    /// Starts a reconciler, beside those that run.
-    pub(crate) fn start_reconciler(&mut self) -> &Process {
-        let number = self.reconcilers.len();
-        let state = self.folder.path().join(format!("state-{number}"));
+    pub(crate) fn start_reconciler(&mut self) {
         let mut command = Command::new(weft());
         clean(&mut command)
             .args(["reconcile", "--namespace", SYSTEM])
@@ -99,22 +96,13 @@ impl Stage {
             .arg("--kubeconfig")
             .arg(self.proxy.kubeconfig())
             .arg("--state")
-            .arg(state);
-        let name = format!("reconciler {number}");
-        self.reconcilers.push(Process::start(&name, &mut command));
-        self.reconcilers.last().unwrap()
+            .arg(self.folder.path().join("state"));
+        self.reconciler = Some(Process::start("the reconciler", &mut command));
     }
 
-    /// The first reconciler.
-    pub(crate) fn reconciler(&self) -> &Process {
-        self.reconcilers.first().unwrap()
-    }
-
-    /// Ends the reconcilers without a warning.
+    /// Ends the reconciler without a warning.
     pub(crate) fn kill(&mut self) {
-        for mut reconciler in self.reconcilers.drain(..) {
-            reconciler.kill();
-        }
+        self.reconciler.take().unwrap().kill();
     }
 
     /// Waits until the last commit is in force and all is well.
@@ -216,8 +204,7 @@ impl Stage {
         self.kubectl.run(&patch);
     }
 
-    /// From now on what applies has the faults that a rule gives; what is asked for before counts
-    /// isn't spoiled: see [`requests`](Self::requests).
+    /// From now on the [`requests`](Self::requests) have the faults that a rule gives.
     pub(crate) fn faults(&self, mut rule: impl FnMut(&Seen) -> Option<Fault> + Send + 'static) {
         self.proxy
             .set_rule(move |seen| counts(seen).then(|| rule(seen)).flatten());
