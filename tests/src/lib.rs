@@ -30,6 +30,7 @@ pub mod peer;
 pub mod process;
 pub mod reference;
 pub mod repository;
+pub mod role;
 pub mod services;
 pub mod wait;
 pub mod yaml;
