@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::api_server::ApiServer;
+use crate::api_server::{ApiServer, Kubectl};
 use crate::binary::{clean, weft};
 use crate::node::{Node, RunningPod};
 use crate::wait::{DEADLINE, holds, wait_for};
@@ -107,6 +107,11 @@ impl Cluster {
     /// Runs kubectl; what it wrote.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         self.server.kubectl().run(arguments)
+    }
+
+    /// `kubectl` as the cluster's administrator.
+    pub fn kubectl_command(&self) -> Kubectl {
+        self.server.kubectl()
     }
 
     /// Applies objects, as `kubectl apply -f -` does.
