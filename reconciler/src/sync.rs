@@ -190,6 +190,13 @@ impl Handle {
         }
     }
 
+    /// Notes that this process leads and sees what it works on.
+    pub(crate) fn set_synced(&self) {
+        let mut health = self.health.lock();
+        health.leads = true;
+        health.is_synced = true;
+    }
+
     /// The metrics, as text.
     #[must_use]
     pub fn metrics(&self) -> String {

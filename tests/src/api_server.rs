@@ -120,7 +120,7 @@ impl ApiServer {
         let kubectl = self.kubectl();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/crds");
         let folder = folder.to_string_lossy();
-        kubectl.run(&["apply", "--server-side", "-f", &folder]);
+        kubectl.run(&["apply", "--server-side", "-k", &folder]);
         kubectl.run(&[
             "wait",
             "--for=condition=Established",

@@ -138,7 +138,10 @@ impl Cluster {
         condition: &str,
         status: &str,
     ) {
-        let what = format!("{} {kind} {namespace}/{name}: {condition}={status}", self.name);
+        let what = format!(
+            "{} {kind} {namespace}/{name}: {condition}={status}",
+            self.name
+        );
         wait_for(&what, || {
             let object = self.find(kind, namespace, name).ok_or("it isn't there")?;
             let conditions = &object["status"]["conditions"];
@@ -151,10 +154,16 @@ impl Cluster {
 
     /// Waits until there is such an object, or none.
     pub fn wait_for_presence(&self, kind: &str, namespace: &str, name: &str, is_there: bool) {
-        wait_for(&format!("{} {kind} {namespace}/{name} present: {is_there}", self.name), || {
-            let object = self.find(kind, namespace, name);
-            holds(object.is_some() == is_there, || format!("{object:?}"))
-        });
+        wait_for(
+            &format!(
+                "{} {kind} {namespace}/{name} present: {is_there}",
+                self.name
+            ),
+            || {
+                let object = self.find(kind, namespace, name);
+                holds(object.is_some() == is_there, || format!("{object:?}"))
+            },
+        );
     }
 
     /// Runs `weft` against this cluster, to its end; what it wrote.
@@ -173,14 +182,19 @@ impl Cluster {
     pub fn scale(&self, namespace: &str, deployment: &str, replicas: usize) {
         let count = format!("--replicas={replicas}");
         self.kubectl(&["scale", "deployment", deployment, "-n", namespace, &count]);
-        wait_for(&format!("{deployment} of {} is scaled to {replicas}", self.name), || {
-            let object = self.find("deployment", namespace, deployment).ok_or("it isn't there")?;
-            let count = |name: &str| object["status"][name].as_u64().unwrap_or(0);
-            let is_so = count("readyReplicas") == replicas as u64
-                && count("replicas") == replicas as u64
-                && object["status"]["observedGeneration"] == object["metadata"]["generation"];
-            holds(is_so, || object["status"].to_string())
-        });
+        wait_for(
+            &format!("{deployment} of {} is scaled to {replicas}", self.name),
+            || {
+                let object = self
+                    .find("deployment", namespace, deployment)
+                    .ok_or("it isn't there")?;
+                let count = |name: &str| object["status"][name].as_u64().unwrap_or(0);
+                let is_so = count("readyReplicas") == replicas as u64
+                    && count("replicas") == replicas as u64
+                    && object["status"]["observedGeneration"] == object["metadata"]["generation"];
+                holds(is_so, || object["status"].to_string())
+            },
+        );
     }
 
     /// Waits until a Deployment is rolled out.
@@ -208,7 +222,9 @@ impl Cluster {
         let container = json!({"name": "client", "image": "pause"});
         self.create_pod(namespace, name, &json!({"app": name}), account, &container);
         wait_for(&format!("the Pod {name} runs"), || {
-            self.node.pod(namespace, name).ok_or_else(|| "no".to_owned())
+            self.node
+                .pod(namespace, name)
+                .ok_or_else(|| "no".to_owned())
         })
     }
 
@@ -217,12 +233,17 @@ impl Cluster {
     /// What DNS and kube-proxy do is played: the name leads through an ExternalName to the Service
     /// with a ClusterIP, of whose ready endpoints one is chosen. The connection is the Pod's own.
     pub fn dial(&self, pod: &RunningPod, service: &str, port: u16) -> io::Result<TcpStream> {
-        let (name, namespace) = service.split_once('.').unwrap_or((service, pod.namespace()));
+        let (name, namespace) = service
+            .split_once('.')
+            .unwrap_or((service, pod.namespace()));
         let (mut name, mut namespace) = (name.to_owned(), namespace.to_owned());
         // An ExternalName leads to a Service that is none.
         for _ in 0..2 {
             let api: Api<Service> = Api::namespaced(self.client.0.clone(), &namespace);
-            let found = self.runtime.block_on(api.get_opt(&name)).map_err(io::Error::other)?;
+            let found = self
+                .runtime
+                .block_on(api.get_opt(&name))
+                .map_err(io::Error::other)?;
             let missing = || {
                 let text = format!("no Service {namespace}/{name}");
                 io::Error::new(io::ErrorKind::NotFound, text)
@@ -243,7 +264,9 @@ impl Cluster {
             };
             (name, namespace) = ((*first).to_owned(), (*second).to_owned());
         }
-        Err(io::Error::other(format!("{service} leads from name to name")))
+        Err(io::Error::other(format!(
+            "{service} leads from name to name"
+        )))
     }
 
     /// Asks a Service by HTTP, from a Pod; the body of its answer.
@@ -259,30 +282,37 @@ impl Cluster {
 
     /// Waits until a Service answers with a text.
     pub fn wait_for_answer(&self, pod: &RunningPod, service: &str, port: u16, wanted: &str) {
-        wait_for(&format!("{service} answers {} with {wanted}", self.name), || {
-            let answer = self.get(pod, service, port).map_err(|error| error.to_string())?;
-            holds(answer == wanted, || answer)
-        });
+        wait_for(
+            &format!("{service} answers {} with {wanted}", self.name),
+            || {
+                let answer = self
+                    .get(pod, service, port)
+                    .map_err(|error| error.to_string())?;
+                holds(answer == wanted, || answer)
+            },
+        );
     }
 
     /// Waits until connections to a Service are accepted, and cut without an answer.
     pub fn wait_for_cut(&self, pod: &RunningPod, service: &str, port: u16) {
-        wait_for(&format!("{service} cuts the connections of {}", self.name), || {
-            match self.get(pod, service, port) {
+        wait_for(
+            &format!("{service} cuts the connections of {}", self.name),
+            || match self.get(pod, service, port) {
                 Err(error) if is_cut(&error) => Ok(()),
                 other => Err(format!("{other:?}")),
-            }
-        });
+            },
+        );
     }
 
     /// Waits until a Service has no ready endpoint, or doesn't answer.
     pub fn wait_for_no_access(&self, pod: &RunningPod, service: &str, port: u16) {
-        wait_for(&format!("{service} is out of reach of {}", self.name), || {
-            match self.get(pod, service, port) {
+        wait_for(
+            &format!("{service} is out of reach of {}", self.name),
+            || match self.get(pod, service, port) {
                 Err(_) => Ok(()),
                 Ok(answer) => Err(answer),
-            }
-        });
+            },
+        );
     }
 
     fn create_pod(
@@ -377,7 +407,10 @@ fn run(mut command: Command, input: &str) -> Output {
 
 async fn client_of(path: &Path) -> (Client, Vec<u8>) {
     let kubeconfig = Kubeconfig::read_from(path).expect("a kubeconfig");
-    let cluster = kubeconfig.clusters.first().and_then(|cluster| cluster.cluster.clone());
+    let cluster = kubeconfig
+        .clusters
+        .first()
+        .and_then(|cluster| cluster.cluster.clone());
     let authority = cluster.and_then(|cluster| cluster.certificate_authority_data);
     // Base64, as the bytes in any object are.
     let authority: ByteString = serde_json::from_value(json!(authority)).expect("an authority");

@@ -237,7 +237,8 @@ fn unshare() -> Command {
 
 /// Whether the system allows what [`isolated`] needs; tried once, by doing it.
 static AVAILABLE: LazyLock<Result<(), String>> = LazyLock::new(|| {
-    let script = "mount -t tmpfs tmpfs /run && ip link add bridge0 type bridge && ip netns add pod0";
+    let script =
+        "mount -t tmpfs tmpfs /run && ip link add bridge0 type bridge && ip netns add pod0";
     let output = unshare().args(["sh", "-ec", script]).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),

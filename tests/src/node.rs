@@ -178,7 +178,8 @@ impl Node {
             ];
             for error in parts.into_iter().filter_map(Result::err) {
                 // What a stale view leads to shows as a conflict, and is over with the next view.
-                if !matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code)) {
+                if !matches!(&error, kube::Error::Api(status) if [404, 409].contains(&status.code))
+                {
                     eprintln!("{}: {error}", self.name);
                 }
             }
@@ -215,7 +216,10 @@ impl Node {
         *addresses.balancers.entry(key).or_insert_with(|| {
             let low = u8::try_from(count + 1).expect("few load balancers");
             let address = Ipv4Addr::new(172, 18, 100 + self.number, low);
-            ip(&format!("-n {} addr add {address}/16 dev uplink\n", self.name));
+            ip(&format!(
+                "-n {} addr add {address}/16 dev uplink\n",
+                self.name
+            ));
             address
         })
     }

@@ -20,13 +20,19 @@ fn pods_services_and_names_work() {
         let pod = one.node().pod("default", "http-echo").unwrap();
         let stranger = two.client("default", "client", "default");
         let at = std::net::SocketAddr::from((pod.address(), ECHO_PORT));
-        let refused = stranger.network().enter(|| std::net::TcpStream::connect(at));
+        let refused = stranger
+            .network()
+            .enter(|| std::net::TcpStream::connect(at));
         assert!(refused.is_err(), "{refused:?}");
         one.kubectl(&["patch", "service", "http-echo", "--patch", NODE_PORT]);
         let at = (one.address(), 30_080).into();
         weft_tests::wait::wait_for("the node port answers", || {
-            let answer = stranger.network().enter(|| weft_tests::network::http_get(at, "/"));
-            answer.map(|answer| assert_eq!(answer.body, "one")).map_err(|error| error.to_string())
+            let answer = stranger
+                .network()
+                .enter(|| weft_tests::network::http_get(at, "/"));
+            answer
+                .map(|answer| assert_eq!(answer.body, "one"))
+                .map_err(|error| error.to_string())
         });
 
         // A namespace goes with what is in it.
@@ -37,4 +43,5 @@ fn pods_services_and_names_work() {
     });
 }
 
-const NODE_PORT: &str = r#"{"spec": {"type": "NodePort", "ports": [{"port": 8080, "nodePort": 30080}]}}"#;
+const NODE_PORT: &str =
+    r#"{"spec": {"type": "NodePort", "ports": [{"port": 8080, "nodePort": 30080}]}}"#;

@@ -88,6 +88,22 @@ pub enum Step {
     Refuse(Refusal),
 }
 
+/// When an object has its turn: at no moment more is allowed than before or after, so what takes
+/// access away comes first, and what gives it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Denying policies.
+    Deny,
+    /// Peers and allowing policies that go.
+    Withdraw,
+    /// What changes; it may become narrower.
+    Change,
+    /// What is new, and policies that no longer deny.
+    Give,
+    /// What else goes; a denying policy may be among it.
+    Remove,
+}
+
 /// Why an object is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -156,11 +172,7 @@ pub fn actions(
         if is_wanted(key) {
             continue;
         }
-        let grants = live
-            .object
-            .as_deref()
-            .map_or(key.kind == Kind::Peer, gives_access);
-        if grants || live.listed.is_none() {
+        if live.gives_access(key) || live.listed.is_none() {
             actions.delete.insert(key.clone());
         } else {
             counted.insert(key.clone());
@@ -279,9 +291,7 @@ pub fn in_force(
     versions
 }
 
-/// Whether an object gives access by being there, so that its deletion takes access away.
-#[must_use]
-pub fn gives_access(object: &Object) -> bool {
+fn gives_access(object: &Object) -> bool {
     let spec = match object {
         Object::Peer(_) => return true,
         Object::AccessPolicy(policy) => &policy.spec,
@@ -292,8 +302,7 @@ pub fn gives_access(object: &Object) -> bool {
 }
 
 /// Whether an object takes access away by being there, so that its deletion gives access.
-#[must_use]
-pub fn takes_access(object: &Object) -> bool {
+fn takes_access(object: &Object) -> bool {
     let spec = match object {
         Object::AccessPolicy(policy) => &policy.spec,
         Object::PrivilegedAccessPolicy(policy) => &policy.spec,
@@ -366,9 +375,38 @@ impl Wanted {
     }
 }
 
+// === impl Phase ===
+
+impl Phase {
+    /// When an object has its turn that is wanted so, or no longer, and lives so.
+    #[must_use]
+    pub fn of(key: &ObjectKey, wanted: Option<&Object>, live: Option<&Live>) -> Self {
+        let Some(wanted) = wanted else {
+            return match live.is_some_and(|live| live.gives_access(key)) {
+                true => Self::Withdraw,
+                false => Self::Remove,
+            };
+        };
+        let there = live.and_then(|live| live.object.as_deref());
+        if takes_access(wanted) {
+            Self::Deny
+        } else if live.is_some() && !there.is_some_and(takes_access) {
+            Self::Change
+        } else {
+            Self::Give
+        }
+    }
+}
+
 // === impl Live ===
 
 impl Live {
+    /// Whether it gives access by being there, so that its deletion takes access away.
+    fn gives_access(&self, key: &ObjectKey) -> bool {
+        let object = self.object.as_deref();
+        object.map_or(key.kind == Kind::Peer, gives_access)
+    }
+
     const fn is_ours(&self) -> bool {
         matches!(self.owner, Owner::Us | Owner::Unmarked)
     }

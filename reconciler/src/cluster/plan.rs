@@ -192,10 +192,12 @@ fn read(caches: &Caches, options: &Options, authorities: &[u8], before: Option<&
         if object.meta.is_terminating {
             continue;
         }
-        match planned(
-            &object,
-            listed.as_ref().is_some_and(|l| l.contains_key(&object.key)),
-        ) {
+        let is_listed = listed.as_ref().is_some_and(|l| l.contains_key(&object.key));
+        // The repository's, and not in force yet or not any more: nobody applied it by hand.
+        if listed.is_some() && !is_listed && object.meta.labels.contains_key(mark::SYNC) {
+            continue;
+        }
+        match planned(&object, is_listed) {
             Ok(planned) => {
                 live.insert(object.key.clone(), planned);
             }

@@ -30,7 +30,10 @@ impl Node {
         }
         // What a Deployment leaves behind goes with it.
         for pod in self.seen.pods.state() {
-            let owner = pod.owner_references().iter().find(|owner| owner.kind == "Deployment");
+            let owner = pod
+                .owner_references()
+                .iter()
+                .find(|owner| owner.kind == "Deployment");
             let is_orphan = owner.is_some_and(|owner| {
                 !deployments
                     .iter()
@@ -51,7 +54,10 @@ impl Node {
             let (wanted, pods) = (replicas(&deployment), self.pods_of(&deployment).await?);
             let hash = template_hash(&deployment);
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            let updated = pods.iter().filter(|pod| pod.labels().get(HASH) == Some(&hash)).count();
+            let updated = pods
+                .iter()
+                .filter(|pod| pod.labels().get(HASH) == Some(&hash))
+                .count();
             let is_available = ready >= wanted;
             let is_complete = is_available && updated == pods.len() && updated == wanted;
             let text = |is: bool| if is { "True" } else { "False" };
@@ -92,10 +98,16 @@ impl Node {
         let hash = template_hash(deployment);
         let wanted = replicas(deployment);
         let pods: Vec<_> = self.pods_of(deployment).await?;
-        let (new, old): (Vec<_>, Vec<_>) =
-            pods.iter().filter(|pod| is_alive(pod)).partition(|pod| pod.labels().get(HASH) == Some(&hash));
-        let strategy = deployment.spec.as_ref().and_then(|spec| spec.strategy.as_ref());
-        let recreates = strategy.is_some_and(|strategy| strategy.type_.as_deref() == Some("Recreate"));
+        let (new, old): (Vec<_>, Vec<_>) = pods
+            .iter()
+            .filter(|pod| is_alive(pod))
+            .partition(|pod| pod.labels().get(HASH) == Some(&hash));
+        let strategy = deployment
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.strategy.as_ref());
+        let recreates =
+            strategy.is_some_and(|strategy| strategy.type_.as_deref() == Some("Recreate"));
         if recreates && pods.len() > new.len() {
             for pod in old {
                 self.delete_pod(pod).await?;
@@ -140,8 +152,13 @@ impl Node {
             .collect();
         metadata.name = Some(format!("{}-{hash}-{random}", deployment.name_any()));
         metadata.namespace = deployment.namespace();
-        metadata.labels.get_or_insert_default().insert(HASH.to_owned(), hash.to_owned());
-        metadata.owner_references = deployment.controller_owner_ref(&()).map(|owner| vec![owner]);
+        metadata
+            .labels
+            .get_or_insert_default()
+            .insert(HASH.to_owned(), hash.to_owned());
+        metadata.owner_references = deployment
+            .controller_owner_ref(&())
+            .map(|owner| vec![owner]);
         let mut spec = template.spec.unwrap_or_default();
         spec.node_name = Some(self.name.clone());
         let pod = Pod {
@@ -181,10 +198,14 @@ impl Node {
 
 /// Whether a Pod says that it is ready.
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|condition| {
-        condition.type_ == "Ready" && condition.status == "True"
-    })
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn is_alive(pod: &Pod) -> bool {
@@ -199,7 +220,9 @@ fn replicas(deployment: &Deployment) -> usize {
 fn template_hash(deployment: &Deployment) -> String {
     let template = deployment.spec.as_ref().map(|spec| &spec.template);
     let mut hasher = DefaultHasher::new();
-    serde_json::to_string(&template).unwrap_or_default().hash(&mut hasher);
+    serde_json::to_string(&template)
+        .unwrap_or_default()
+        .hash(&mut hasher);
     format!("{:010x}", hasher.finish() >> 24)
 }
 
@@ -212,7 +235,10 @@ pub(super) fn is_part_of(part: &serde_json::Value, whole: &serde_json::Value) ->
             .all(|(key, value)| is_part_of(value, whole.get(key).unwrap_or(&Null))),
         (Array(part), Array(whole)) => {
             part.len() == whole.len()
-                && part.iter().zip(whole).all(|(part, whole)| is_part_of(part, whole))
+                && part
+                    .iter()
+                    .zip(whole)
+                    .all(|(part, whole)| is_part_of(part, whole))
         }
         // A count of none is left out.
         (Number(number), Null) => number.as_u64() == Some(0),
@@ -223,5 +249,7 @@ pub(super) fn is_part_of(part: &serde_json::Value, whole: &serde_json::Value) ->
 
 /// The labels of an object that a selector asks for.
 pub(super) fn selects(selector: &BTreeMap<String, String>, pod: &Pod) -> bool {
-    selector.iter().all(|(key, value)| pod.labels().get(key) == Some(value))
+    selector
+        .iter()
+        .all(|(key, value)| pod.labels().get(key) == Some(value))
 }

@@ -198,7 +198,8 @@ impl Node {
         if !is_part_of(&status, &there) {
             let api: Api<Pod> = self.namespaced(pod);
             let patch = Patch::Merge(json!({ "status": status }));
-            api.patch_status(&running.name, &PatchParams::default(), &patch).await?;
+            api.patch_status(&running.name, &PatchParams::default(), &patch)
+                .await?;
         }
         Ok(())
     }
@@ -236,7 +237,10 @@ impl Node {
     fn hosts(&self) -> String {
         let mut names = BTreeMap::new();
         for service in self.seen.services.state() {
-            let address = service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone());
+            let address = service
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.cluster_ip.clone());
             let address = address.and_then(|text| text.parse::<Ipv4Addr>().ok());
             let namespace = service.namespace().unwrap_or_default();
             if let Some(address) = address {
@@ -333,7 +337,8 @@ impl RunningPod {
     }
 
     fn start(&self, pod: &Pod, secrets: &container::Secrets) {
-        let Some(mut command) = container::command(pod, self.address, &self.network, &self.folder, secrets)
+        let Some(mut command) =
+            container::command(pod, self.address, &self.network, &self.folder, secrets)
         else {
             // Served by the test itself, once.
             let mut life = self.process.lock();
@@ -391,7 +396,9 @@ impl RunningPod {
     fn has_ended(&self, grace: Duration) -> bool {
         let mut life = self.process.lock();
         let told = life.told;
-        let Some(process) = &mut life.process else { return true };
+        let Some(process) = &mut life.process else {
+            return true;
+        };
         match told {
             None => {
                 process.signal(Signal::TERM);
@@ -414,6 +421,9 @@ async fn ask(address: SocketAddr, path: &str) -> io::Result<u16> {
     stream.write_all(request.as_bytes()).await?;
     let mut head = [0; 12];
     stream.read_exact(&mut head).await?;
-    let status = String::from_utf8_lossy(&head).split(' ').nth(1).and_then(|it| it.parse().ok());
+    let status = String::from_utf8_lossy(&head)
+        .split(' ')
+        .nth(1)
+        .and_then(|it| it.parse().ok());
     status.ok_or_else(|| io::Error::other("not an HTTP answer"))
 }

@@ -41,12 +41,19 @@ impl Node {
         let mut wanted = HashSet::from([API_SERVER]);
         for service in &services {
             let spec = service.spec.clone().unwrap_or_default();
-            if spec.selector.as_ref().is_some_and(|selector| !selector.is_empty()) {
+            if spec
+                .selector
+                .as_ref()
+                .is_some_and(|selector| !selector.is_empty())
+            {
                 self.sync_slice(service).await?;
             }
             let (namespace, name) = (service.namespace().unwrap_or_default(), service.name_any());
             let mut addresses = Vec::new();
-            let cluster = spec.cluster_ip.as_deref().and_then(|text| text.parse().ok());
+            let cluster = spec
+                .cluster_ip
+                .as_deref()
+                .and_then(|text| text.parse().ok());
             let type_ = spec.type_.as_deref().unwrap_or_default();
             if type_ == "LoadBalancer" {
                 self.balance(service).await?;
@@ -79,7 +86,9 @@ impl Node {
                 });
             }
         }
-        self.forwards.lock().retain(|address, _| wanted.contains(address));
+        self.forwards
+            .lock()
+            .retain(|address, _| wanted.contains(address));
         self.drop_slices(&services).await
     }
 
@@ -147,7 +156,10 @@ impl Node {
             ["endpoints", "ports"].iter().all(|key| {
                 // Nothing is written as nothing.
                 let none = json!([]);
-                let there = there.get(key).filter(|there| !there.is_null()).unwrap_or(&none);
+                let there = there
+                    .get(key)
+                    .filter(|there| !there.is_null())
+                    .unwrap_or(&none);
                 is_part_of(&slice[key], there)
             })
         });
@@ -171,7 +183,10 @@ impl Node {
             });
             if !has_service {
                 let api: Api<EndpointSlice> = self.namespaced(&*slice);
-                drop(api.delete(&slice.name_any(), &DeleteParams::default()).await?);
+                drop(
+                    api.delete(&slice.name_any(), &DeleteParams::default())
+                        .await?,
+                );
             }
         }
         Ok(())
@@ -186,7 +201,8 @@ impl Node {
         if !is_part_of(&status, &there) {
             let api: Api<Service> = self.namespaced(service);
             let patch = Patch::Merge(json!({ "status": status }));
-            api.patch_status(&name, &PatchParams::default(), &patch).await?;
+            api.patch_status(&name, &PatchParams::default(), &patch)
+                .await?;
         }
         Ok(())
     }
@@ -254,12 +270,17 @@ pub(super) fn endpoints(seen: &Seen, namespace: &str, name: &str, port: u16) -> 
         service.name_any() == name && service.namespace().as_deref() == Some(namespace)
     });
     let ports = service.and_then(|service| service.spec.clone()?.ports);
-    let port = ports.into_iter().flatten().find(|known| known.port == i32::from(port));
+    let port = ports
+        .into_iter()
+        .flatten()
+        .find(|known| known.port == i32::from(port));
     let Some(port) = port else { return Vec::new() };
     let label: BTreeMap<_, _> = [(SERVICE_NAME.to_owned(), name.to_owned())].into();
     let mut found = Vec::new();
     for slice in seen.slices.state() {
-        let is_its = label.iter().all(|(key, value)| slice.labels().get(key) == Some(value));
+        let is_its = label
+            .iter()
+            .all(|(key, value)| slice.labels().get(key) == Some(value));
         if !is_its || slice.namespace().as_deref() != Some(namespace) {
             continue;
         }
@@ -270,7 +291,10 @@ pub(super) fn endpoints(seen: &Seen, namespace: &str, name: &str, port: u16) -> 
             continue;
         };
         for endpoint in &slice.endpoints {
-            let is_ready = endpoint.conditions.as_ref().is_none_or(|it| it.ready != Some(false));
+            let is_ready = endpoint
+                .conditions
+                .as_ref()
+                .is_none_or(|it| it.ready != Some(false));
             let addresses = endpoint.addresses.iter().filter(|_| is_ready);
             let addresses = addresses.filter_map(|address| address.parse().ok());
             found.extend(addresses.map(|address: IpAddr| SocketAddr::new(address, number)));
@@ -287,7 +311,9 @@ fn target(port: &ServicePort, pod: Option<&Pod>) -> Option<i32> {
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => {
             let containers = &pod?.spec.as_ref()?.containers;
-            let ports = containers.iter().flat_map(|container| container.ports.iter().flatten());
+            let ports = containers
+                .iter()
+                .flat_map(|container| container.ports.iter().flatten());
             ports
                 .filter(|known| known.name.as_ref() == Some(name))
                 .map(|known| known.container_port)

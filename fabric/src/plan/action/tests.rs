@@ -267,6 +267,44 @@ fn what_takes_access_away_is_never_held_back() {
 }
 
 #[test]
+fn what_takes_access_away_comes_first_and_what_gives_it_last() {
+    let (allow, deny) = (
+        policy("AccessPolicy", "a", "allow"),
+        policy("AccessPolicy", "a", "deny"),
+    );
+    let (peer, export) = (peer("a"), export("a", 1));
+    for (wanted, live, phase) in [
+        (Some(&deny), None, Phase::Deny),
+        (Some(&deny), Some(&deny), Phase::Deny),
+        (Some(&deny), Some(&allow), Phase::Deny),
+        (None, Some(&allow), Phase::Withdraw),
+        (None, Some(&peer), Phase::Withdraw),
+        (Some(&allow), Some(&allow), Phase::Change),
+        (Some(&peer), Some(&peer), Phase::Change),
+        (Some(&export), Some(&export), Phase::Change),
+        (Some(&allow), None, Phase::Give),
+        (Some(&peer), None, Phase::Give),
+        (Some(&export), None, Phase::Give),
+        (Some(&allow), Some(&deny), Phase::Give),
+        (None, Some(&deny), Phase::Remove),
+        (None, Some(&export), Phase::Remove),
+    ] {
+        let key = &wanted.or(live).unwrap().key;
+        let there = live.map(applied);
+        let got = Phase::of(key, wanted.map(|wanted| &wanted.object), there.as_ref());
+        assert_eq!(got, phase, "{wanted:?} {live:?}");
+    }
+    let order = [
+        Phase::Deny,
+        Phase::Withdraw,
+        Phase::Change,
+        Phase::Give,
+        Phase::Remove,
+    ];
+    assert!(order.is_sorted());
+}
+
+#[test]
 fn nothing_desired_takes_everything_within_its_approval() {
     let all = [export("a", 1), export("b", 1), instance("i")];
     let held = actions(None, &cluster(&all), &usual());
@@ -536,8 +574,7 @@ proptest! {
         let actions = actions(wanted.as_ref(), &live, &rules);
         let is_counted = |key: &&ObjectKey| {
             let live = &live[*key];
-            let grants = live.object.as_deref().map_or(key.kind == Kind::Peer, gives_access);
-            live.listed.is_some() && !grants
+            live.listed.is_some() && !live.gives_access(key)
         };
         let counted = actions.delete.iter().filter(is_counted).count() as u64;
         let total = live.iter().filter(|(key, live)| is_prunable(key, live));

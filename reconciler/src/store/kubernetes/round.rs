@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::api::Object;
 use fabric::digest::Digest;
-use fabric::name::{Kind, ObjectKey};
-use fabric::plan::action::{self, Actions, Live, Owner, Rules, Standing, Wanted};
+use fabric::name::ObjectKey;
+use fabric::plan::action::{self, Actions, Live, Owner, Phase, Rules, Standing, Wanted};
 use futures::StreamExt as _;
 use futures::stream;
 use tokio::time::Instant;
@@ -45,22 +44,6 @@ enum What {
         is_drift: bool,
     },
     Delete,
-}
-
-/// The order of tasks: at no moment more is allowed than before or after. What takes access away
-/// comes first, what gives it last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// Denying policies.
-    Deny,
-    /// Peers and allowing policies that go.
-    Withdraw,
-    /// What changes; it may become narrower.
-    Change,
-    /// What is new, and policies that no longer deny.
-    Give,
-    /// What else goes; a denying policy may be among it.
-    Remove,
 }
 
 /// What a round came to.
@@ -231,18 +214,12 @@ impl Kubernetes {
                     is_drift,
                 },
             };
-            let there = live.and_then(|live| live.object.as_deref());
-            let phase = phase_of(&wanted.planned.object, live.is_some(), there);
+            let phase = Phase::of(key, Some(&wanted.planned.object), live);
             tasks.entry(phase).or_default().push(task);
         }
         for key in &actions.delete {
             if is_due(&memory, key) {
-                let there = live.get(key).and_then(|live| live.object.as_deref());
-                let withdraws = there.map_or(key.kind == Kind::Peer, action::gives_access);
-                let phase = match withdraws {
-                    true => Phase::Withdraw,
-                    false => Phase::Remove,
-                };
+                let phase = Phase::of(key, None, live.get(key));
                 let task = Task {
                     key: key.clone(),
                     what: What::Delete,
@@ -580,18 +557,6 @@ impl Trouble {
             self.failure,
             Failure::Refused | Failure::Forbidden | Failure::NotFound
         )
-    }
-}
-
-fn phase_of(wanted: &Object, is_there: bool, live: Option<&Object>) -> Phase {
-    if action::takes_access(wanted) {
-        return Phase::Deny;
-    }
-    let denied = live.is_some_and(action::takes_access);
-    if is_there && !denied {
-        Phase::Change
-    } else {
-        Phase::Give
     }
 }
 

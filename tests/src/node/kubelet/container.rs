@@ -28,27 +28,41 @@ const ECHO_PORT: u16 = 8080;
 pub(super) fn needs_token(pod: &Pod) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     let is_wanted = spec.automount_service_account_token.unwrap_or(true);
-    let is_program = spec.containers.iter().any(|container| image(container) == "weft");
+    let is_program = spec
+        .containers
+        .iter()
+        .any(|container| image(container) == "weft");
     let name = spec.service_account_name.clone();
     (is_wanted && is_program).then(|| name.unwrap_or_else(|| "default".to_owned()))
 }
 
 /// Writes what the Pod's volumes hold, each below `volumes/NAME`; a Secret that changed is swapped in
 /// as a whole.
-pub(super) fn write_volumes(pod: &Pod, folder: &Path, secrets: &Secrets) -> Result<(), kube::Error> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+pub(super) fn write_volumes(
+    pod: &Pod,
+    folder: &Path,
+    secrets: &Secrets,
+) -> Result<(), kube::Error> {
+    let volumes = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.volumes.iter().flatten());
     for volume in volumes {
         let path = folder.join("volumes").join(&volume.name);
         fs::create_dir_all(&path).map_err(|error| kube::Error::Service(error.into()))?;
-        let Some(source) = &volume.secret else { continue };
+        let Some(source) = &volume.secret else {
+            continue;
+        };
         let name = source.secret_name.clone().unwrap_or_default();
         let data = secret(secrets, &pod.namespace().unwrap_or_default(), &name);
         let mut files = BTreeMap::new();
         match &source.items {
             None => files.extend(data.into_iter().map(|(key, value)| (key, value.0))),
-            Some(items) => files.extend(items.iter().filter_map(|item| {
-                Some((item.path.clone(), data.get(&item.key)?.0.clone()))
-            })),
+            Some(items) => files.extend(
+                items
+                    .iter()
+                    .filter_map(|item| Some((item.path.clone(), data.get(&item.key)?.0.clone()))),
+            ),
         }
         swap(&path, &files).map_err(|error| kube::Error::Service(error.into()))?;
     }
@@ -64,11 +78,16 @@ pub(super) fn command(
     secrets: &Secrets,
 ) -> Option<Command> {
     let spec = pod.spec.as_ref()?;
-    let container = spec.containers.iter().find(|container| image(container) == "weft")?;
+    let container = spec
+        .containers
+        .iter()
+        .find(|container| image(container) == "weft")?;
     let environment = environment(pod, container, address, secrets);
     let expand = |text: &String| {
         let each = environment.iter();
-        each.fold(text.clone(), |text, (name, value)| text.replace(&format!("$({name})"), value))
+        each.fold(text.clone(), |text, (name, value)| {
+            text.replace(&format!("$({name})"), value)
+        })
     };
     let arguments = container.args.iter().flatten().map(expand);
     // The image's entry point is the binary, whatever path it has there.
@@ -115,7 +134,9 @@ echo {} > /proc/sys/kernel/hostname
         pod.name_any(),
     );
     let mut mount = |source: String, target: &str, is_read_only: bool| {
-        script.push_str(&format!("mkdir -p $R{target}\nmount --bind {source} $R{target}\n"));
+        script.push_str(&format!(
+            "mkdir -p $R{target}\nmount --bind {source} $R{target}\n"
+        ));
         if is_read_only {
             script.push_str(&format!("mount -o remount,ro,bind $R{target}\n"));
         }
@@ -142,7 +163,9 @@ pub(super) fn serve(pod: &Pod, address: Ipv4Addr, network: &Namespace) {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     for container in containers.filter(|container| image(container) == "http-echo") {
         let texts = container.args.iter().flatten();
-        let text = texts.filter_map(|argument| argument.strip_prefix("-text=")).next();
+        let text = texts
+            .filter_map(|argument| argument.strip_prefix("-text="))
+            .next();
         let text = text.unwrap_or_default().to_owned();
         let listener = network
             .listen(SocketAddr::from((address, ECHO_PORT)))
@@ -185,7 +208,10 @@ fn environment(
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     for variable in container.env.iter().flatten() {
-        values.insert(variable.name.clone(), value(pod, variable, address, secrets));
+        values.insert(
+            variable.name.clone(),
+            value(pod, variable, address, secrets),
+        );
     }
     values
 }
@@ -194,7 +220,9 @@ fn value(pod: &Pod, variable: &EnvVar, address: Ipv4Addr, secrets: &Secrets) -> 
     if let Some(value) = &variable.value {
         return value.clone();
     }
-    let Some(source) = &variable.value_from else { return String::new() };
+    let Some(source) = &variable.value_from else {
+        return String::new();
+    };
     if let Some(field) = &source.field_ref {
         let spec = pod.spec.clone().unwrap_or_default();
         return match field.field_path.as_str() {
@@ -210,7 +238,8 @@ fn value(pod: &Pod, variable: &EnvVar, address: Ipv4Addr, secrets: &Secrets) -> 
     let key = source.secret_key_ref.as_ref();
     key.and_then(|key| {
         let data = secret(secrets, &pod.namespace().unwrap_or_default(), &key.name);
-        data.get(&key.key).map(|value| String::from_utf8_lossy(&value.0).into_owned())
+        data.get(&key.key)
+            .map(|value| String::from_utf8_lossy(&value.0).into_owned())
     })
     .unwrap_or_default()
 }
@@ -219,7 +248,9 @@ fn secret(secrets: &Secrets, namespace: &str, name: &str) -> BTreeMap<String, By
     let found = secrets.find(|secret| {
         secret.name_any() == name && secret.namespace().as_deref() == Some(namespace)
     });
-    found.and_then(|secret| secret.data.clone()).unwrap_or_default()
+    found
+        .and_then(|secret| secret.data.clone())
+        .unwrap_or_default()
 }
 
 /// The last part of an image's name.
