@@ -2,4 +2,5 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=../fabric-repo-template");
+    println!("cargo::rerun-if-changed=../deploy/base");
 }

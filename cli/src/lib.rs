@@ -9,6 +9,7 @@ mod cluster;
 mod command;
 mod demo;
 mod failure;
+mod install;
 mod log;
 mod output;
 mod render;

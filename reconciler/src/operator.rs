@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::api::Instance;
+use fabric::api::{Instance, InstanceSpec};
 use fabric::crd::CustomKind;
 use fabric::mark;
 use jiff::Timestamp;
@@ -140,6 +140,13 @@ async fn lead(
         }
         tokio::time::sleep(BURST).await;
     }
+}
+
+/// The objects that an Instance of this spec is made of.
+#[must_use]
+pub fn objects(spec: &InstanceSpec) -> Vec<Value> {
+    let wanted = made::wanted(&Meta::default(), spec).into_iter();
+    wanted.map(|wanted| wanted.body).collect()
 }
 
 // === impl Operator ===

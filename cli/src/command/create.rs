@@ -2,10 +2,11 @@ mod authority;
 mod peer_certificate;
 mod place;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use fabric::api::Duration;
+use fabric::name::PeerName;
 use jiff::Timestamp;
 
 use crate::certificate::folder;
@@ -68,6 +69,16 @@ impl Validity {
     fn end(self, now: Timestamp) -> Timestamp {
         now.checked_add(self.0.get()).unwrap_or(Timestamp::MAX)
     }
+}
+
+/// The folder that `weft create peer-cert` puts a peer's certificate and key into.
+pub(crate) fn peer_folder(
+    path: &Path,
+    fabric: Option<&str>,
+    peer: &PeerName,
+) -> anyhow::Result<PathBuf> {
+    let place = place::PlaceArgs::at(path.to_owned()).decide(fabric)?;
+    Ok(place.authority.join(peer.as_str()))
 }
 
 /// Says whether a pair and its public part could be written: nothing of their names is there.

@@ -49,6 +49,15 @@ pub(super) struct Place {
 // === impl PlaceArgs ===
 
 impl PlaceArgs {
+    /// What `--path` alone says.
+    pub(super) const fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            output: None,
+            fabric_repo: None,
+        }
+    }
+
     /// Decides where things go; `name` is the fabric's name where it was given.
     pub(super) fn decide(&self, name: Option<&str>) -> anyhow::Result<Place> {
         let around = FabricDirectory::around(&self.path)?;
