@@ -4,6 +4,9 @@
 //! Deployments with their own service accounts' tokens and roles, and all traffic is real, from a
 //! Pod's network through two gateways and a node port to a Pod of the other cluster.
 //!
+//! One thing differs from ClusterLink: there, any certificate of the fabric's CA is let in; here the
+//! exporter has to have a Peer of the importer's name, if only one without gateways.
+//!
 //! Played, since there is neither a kubelet nor a cloud: what `weft_tests::node` lists. A client's
 //! Pod has no program of its own: the test opens its connections inside the Pod's network namespace.
 
@@ -12,6 +15,7 @@
 #[path = "clusterlink"]
 mod scenarios {
     mod common;
+    mod deployed;
     mod exports;
     mod imports;
     mod peers;

@@ -44,6 +44,7 @@ impl Fabric {
         let [cl0, cl1] = fabric.pair();
         cl0.apply(&export(USER, "http-echo", ""));
         cl1.apply(&peer(cl0));
+        cl0.apply(&peer_at("cl1", &[]));
         cl1.apply(&import(USER, "imported", 80, 0, "cl0"));
         fabric
     }
@@ -69,15 +70,15 @@ pub(crate) fn peer(cluster: &Cluster) -> String {
 
 pub(crate) fn peer_at(name: &str, gateways: &[(String, u16)]) -> String {
     let gateways: String =
-        gateways.iter().map(|(host, port)| format!("  - {{host: {host}, port: {port}}}\n")).collect();
+        gateways.iter().map(|(host, port)| format!("{{host: {host}, port: {port}}}, ")).collect();
     format!(
         "\
 apiVersion: clusterlink.net/v1alpha1
 kind: Peer
 metadata: {{name: {name}, namespace: {SYSTEM}}}
 spec:
-  gateways:
-{gateways}"
+  gateways: [{gateways}]
+"
     )
 }
 

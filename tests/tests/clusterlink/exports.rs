@@ -2,7 +2,7 @@
 
 use weft_tests::namespace::isolated;
 
-use super::common::{Fabric, USER, client, export, import, peer, policy};
+use super::common::{Fabric, USER, client, export, import, peer, peer_at, policy};
 
 #[test]
 fn test_export_host() {
@@ -36,6 +36,7 @@ fn test_export_service_not_exist() {
         cl0.wait_for_condition("export", USER, "http-echo", "ExportValid", "False");
         cl0.apply(&policy(USER, "allow", "allow"));
         cl1.apply(&peer(cl0));
+        cl0.apply(&peer_at("cl1", &[]));
         cl1.apply(&import(USER, "imported", 80, 0, "cl0"));
         cl1.apply(&policy(USER, "allow", "allow"));
         let client = client(cl1);
