@@ -246,7 +246,7 @@ pub fn has_condition(object: &Value, kind: &str, status: &str) -> bool {
 }
 
 /// The server's binary: what the environment's `WEFT_APISERVER` names, else one that is built now.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
         if let Some(path) = env::var_os("WEFT_APISERVER") {
             return path.into();

@@ -1,8 +1,7 @@
 //! A cluster: a real API server, and a machine that makes processes of its Pods.
 
-use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -16,9 +15,9 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::api_server::{ApiServer, Kubectl};
 use crate::binary::{clean, weft};
 use crate::node::{Node, RunningPod};
-use crate::process::Process;
 use crate::wait::{DEADLINE, holds, wait_for};
 
 /// The port of the services that the tests export.
@@ -29,7 +28,7 @@ pub const ECHO_PORT: u16 = 8080;
 pub struct Cluster {
     name: String,
     folder: TempDir,
-    server: Process,
+    server: ApiServer,
     node: Arc<Node>,
     client: ClientOf,
     tasks: JoinSet<()>,
@@ -42,13 +41,11 @@ struct ClientOf(Client);
 // === impl Cluster ===
 
 impl Cluster {
-    /// Starts cluster `number`, from 1 on.
+    /// Starts cluster `number`, from 1 on; there is nothing in it yet.
     pub fn start(number: u8, name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let kubeconfig = folder.path().join("kubeconfig");
-        let port = 16_000 + u16::from(number);
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let process = start_server(folder.path(), server, &kubeconfig);
+        let server = ApiServer::bare();
+        let address = server.address().parse().expect("an address");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -56,15 +53,15 @@ impl Cluster {
             .expect("a runtime");
         let mut tasks = JoinSet::new();
         let (client, node) = runtime.block_on(async {
-            let (client, authority) = client_of(&kubeconfig).await;
+            let (client, authority) = client_of(&server.kubeconfig()).await;
             let pods = folder.path().join("pods");
-            let node = Node::start(number, client.clone(), server, authority, pods, &mut tasks);
+            let node = Node::start(number, client.clone(), address, authority, pods, &mut tasks);
             (client, node.await)
         });
         Self {
             name: name.to_owned(),
             folder,
-            server: process,
+            server,
             node,
             client: ClientOf(client),
             tasks,
@@ -79,7 +76,7 @@ impl Cluster {
 
     /// The kubeconfig of its administrator.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.folder.path().join("kubeconfig")
+        self.server.kubeconfig()
     }
 
     /// A folder of its own, for what a test writes.
@@ -97,33 +94,29 @@ impl Cluster {
         self.node.address()
     }
 
-    /// Ends its API server, as a crash does.
-    pub fn kill_server(&mut self) {
-        self.server.kill();
+    /// Its API server.
+    pub fn server(&mut self) -> &mut ApiServer {
+        &mut self.server
+    }
+
+    /// Installs the definitions of our kinds.
+    pub fn create_definitions(&self) {
+        self.server.create_definitions();
     }
 
     /// Runs kubectl; what it wrote.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = self.try_kubectl(arguments, "");
-        succeeded(&format!("kubectl {arguments:?}"), &output)
+        self.server.kubectl().run(arguments)
     }
 
-    /// Runs kubectl with something on its stdin.
-    pub fn try_kubectl(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = Command::new("kubectl");
-        clean(&mut command)
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .arg("--cache-dir")
-            .arg(self.folder.path().join("kubectl"))
-            .args(arguments);
-        run(command, input)
+    /// `kubectl` as the cluster's administrator.
+    pub fn kubectl_command(&self) -> Kubectl {
+        self.server.kubectl()
     }
 
     /// Applies objects, as `kubectl apply -f -` does.
     pub fn apply(&self, yaml: &str) {
-        let output = self.try_kubectl(&["apply", "-f", "-"], yaml);
-        succeeded(&format!("kubectl apply of\n{yaml}\n"), &output);
+        self.server.kubectl().apply(yaml);
     }
 
     /// Deletes an object that is there.
@@ -133,18 +126,7 @@ impl Cluster {
 
     /// An object, where there is one.
     pub fn find(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
-        let arguments = [
-            "get",
-            kind,
-            name,
-            "-n",
-            namespace,
-            "-o",
-            "json",
-            "--ignore-not-found",
-        ];
-        let text = self.kubectl(&arguments);
-        (!text.is_empty()).then(|| serde_json::from_str(&text).expect("kubectl writes JSON"))
+        self.server.kubectl().find(&[kind, name, "-n", namespace])
     }
 
     /// Waits until a condition of an object has a status.
@@ -436,23 +418,4 @@ async fn client_of(path: &Path) -> (Client, Vec<u8>) {
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let client = Client::try_from(config.expect("a kubeconfig")).expect("a client");
     (client, authority.0)
-}
-
-/// Starts the API server and waits until it serves.
-fn start_server(folder: &Path, address: SocketAddr, kubeconfig: &Path) -> Process {
-    let binary = std::env::var("KAPI").expect("KAPI");
-    let mut command = Command::new(binary);
-    command
-        .arg("--data-dir")
-        .arg(folder.join("data"))
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(["--listen", &address.to_string()]);
-    fs::create_dir_all(folder.join("data")).expect("the folder is ours");
-    let process = Process::start("API server", &mut command);
-    wait_for("the API server serves", || {
-        let length = fs::metadata(kubeconfig).map_or(0, |file| file.len());
-        holds(length > 0, || "no kubeconfig yet".to_owned())
-    });
-    process
 }

@@ -23,6 +23,7 @@ pub mod fabric;
 pub mod generator;
 pub mod git_server;
 pub mod impostor;
+pub mod installation;
 pub mod namespace;
 pub mod network;
 pub mod node;

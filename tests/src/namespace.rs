@@ -18,6 +18,7 @@ use std::{env, process, thread};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
+use crate::api_server;
 use crate::binary::weft;
 
 /// Set inside the namespaces: the file by which the body proves that it ran.
@@ -65,6 +66,7 @@ pub fn isolated<F: FnOnce()>(body: F) {
         .env(PROOF, &proof)
         // Built out here, where everything is in its place.
         .env("WEFT_BIN", weft())
+        .env("WEFT_APISERVER", api_server::binary())
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a file can be shared"))
         .stderr(output)
@@ -158,13 +160,33 @@ impl Drop for Namespace {
     }
 }
 
-/// Runs lines of `ip -batch`.
+/// Runs lines of `ip -batch`, each in the network namespace that it names: `-n NAME ...`.
 pub fn ip(lines: &str) {
     try_ip(lines).unwrap_or_else(|said| panic!("ip: {said}\n{lines}"));
 }
 
 fn try_ip(lines: &str) -> Result<(), String> {
-    let mut child = Command::new("ip")
+    let mut batches: Vec<(&str, String)> = Vec::new();
+    for line in lines.lines() {
+        let inside = line.strip_prefix("-n ").and_then(|rest| rest.split_once(' '));
+        let (namespace, line) = inside.unwrap_or(("", line));
+        match batches.last_mut() {
+            Some((last, batch)) if *last == namespace => {
+                batch.push_str(line);
+                batch.push('\n');
+            }
+            _ => batches.push((namespace, format!("{line}\n"))),
+        }
+    }
+    batches.iter().try_for_each(|(namespace, batch)| run_batch(namespace, batch))
+}
+
+fn run_batch(namespace: &str, lines: &str) -> Result<(), String> {
+    let mut command = Command::new("ip");
+    if !namespace.is_empty() {
+        command.args(["-n", namespace]);
+    }
+    let mut child = command
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -172,13 +194,10 @@ fn try_ip(lines: &str) -> Result<(), String> {
         .spawn()
         .expect("iproute2 is installed");
     let mut stdin = child.stdin.take().expect("stdin is piped");
-    stdin
-        .write_all(lines.as_bytes())
-        .map_err(|error| error.to_string())?;
+    // One that fails at once says why.
+    let _ = stdin.write_all(lines.as_bytes());
     drop(stdin);
-    let output = child
-        .wait_with_output()
-        .map_err(|error| error.to_string())?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),

@@ -235,7 +235,7 @@ impl Forward {
     ) -> Self {
         let listener = network.listen(at).and_then(|listener| {
             listener.set_nonblocking(true)?;
-            network.enter(|| TcpListener::from_std(listener))
+            TcpListener::from_std(listener)
         });
         let listener = listener.unwrap_or_else(|error| panic!("can't listen at {at}: {error}"));
         Self(tokio::spawn(async move {
