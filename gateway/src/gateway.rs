@@ -406,5 +406,5 @@ async fn changed(cluster: &mut Option<ClusterView>) {
         }
         *cluster = None;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

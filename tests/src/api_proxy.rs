@@ -284,10 +284,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
         Some(Fault::Answer(status, after)) => return Ok(failure(status, after)),
         Some(Fault::CutAfter) | None => {}
     }
-    let result = forward(&shared, request, seen.is_watch).await;
-    let response = match result {
-        Ok(response) => response,
-        Err(_) => return Err(cut()),
+    let Ok(response) = forward(&shared, request, seen.is_watch).await else {
+        return Err(cut());
     };
     if let Some(seen) = shared.seen.lock().get_mut(index) {
         seen.status = response.status().as_u16();

@@ -235,7 +235,7 @@ impl Cluster {
     pub fn dial(&self, pod: &RunningPod, service: &str, port: u16) -> io::Result<TcpStream> {
         let (name, namespace) = service
             .split_once('.')
-            .unwrap_or((service, pod.namespace()));
+            .unwrap_or_else(|| (service, pod.namespace()));
         let (mut name, mut namespace) = (name.to_owned(), namespace.to_owned());
         // An ExternalName leads to a Service that is none.
         for _ in 0..2 {

@@ -28,7 +28,10 @@ pub fn install(cluster: &Cluster, authority: &Authority) {
     for account in [RECONCILER, GATEWAY] {
         cluster.apply(&account_of(account));
     }
-    cluster.apply(&deployment(RECONCILER, &["reconcile", "--state", "/var/lib/weft"]));
+    cluster.apply(&deployment(
+        RECONCILER,
+        &["reconcile", "--state", "/var/lib/weft"],
+    ));
     let peer_label = format!("cluster={}", cluster.name());
     let gateway = [
         "gateway",

@@ -168,7 +168,9 @@ pub fn ip(lines: &str) {
 fn try_ip(lines: &str) -> Result<(), String> {
     let mut batches: Vec<(&str, String)> = Vec::new();
     for line in lines.lines() {
-        let inside = line.strip_prefix("-n ").and_then(|rest| rest.split_once(' '));
+        let inside = line
+            .strip_prefix("-n ")
+            .and_then(|rest| rest.split_once(' '));
         let (namespace, line) = inside.unwrap_or(("", line));
         match batches.last_mut() {
             Some((last, batch)) if *last == namespace => {
@@ -178,7 +180,9 @@ fn try_ip(lines: &str) -> Result<(), String> {
             _ => batches.push((namespace, format!("{line}\n"))),
         }
     }
-    batches.iter().try_for_each(|(namespace, batch)| run_batch(namespace, batch))
+    batches
+        .iter()
+        .try_for_each(|(namespace, batch)| run_batch(namespace, batch))
 }
 
 fn run_batch(namespace: &str, lines: &str) -> Result<(), String> {
@@ -197,7 +201,9 @@ fn run_batch(namespace: &str, lines: &str) -> Result<(), String> {
     // One that fails at once says why.
     let _ = stdin.write_all(lines.as_bytes());
     drop(stdin);
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let output = child
+        .wait_with_output()
+        .map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(()),
         false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),

@@ -1,5 +1,11 @@
 //! `weft reconcile` and a real API server: what is applied, at which cost, and what failures do.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeSet;
 use std::env;
 use std::io::Write as _;
@@ -309,7 +315,7 @@ fn drift_is_corrected_and_its_writer_named() {
     });
     let note = event["note"]
         .as_str()
-        .or(event["message"].as_str())
+        .or_else(|| event["message"].as_str())
         .unwrap();
     assert!(note.contains("kubectl-patch"), "{note}");
     assert!(note.contains("/spec/port"), "{note}");

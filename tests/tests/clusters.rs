@@ -1,7 +1,5 @@
 //! The harness's clusters do what they say.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use weft_tests::cluster::{Cluster, ECHO_PORT};
 use weft_tests::namespace::isolated;
 

@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::slice;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -122,7 +123,10 @@ impl Peer {
             Start::All => apply(vec![installation.instance.clone()]).await?,
             Start::Operator | Start::None => {
                 let path = installation.folder.join("cl-instance.yaml");
-                write(&path, &install::yaml(&[installation.instance.clone()])?)?;
+                write(
+                    &path,
+                    &install::yaml(slice::from_ref(&installation.instance))?,
+                )?;
                 tell!("wrote {}", path.display());
                 tell!("next: kubectl apply -f {}", path.display());
                 return Ok(());
@@ -144,7 +148,7 @@ impl Peer {
         }
         match &installation.sync {
             Some(_) => {
-                tell!("then: kubectl wait -n {namespace} --for=condition=Ready fabricsync/weft")
+                tell!("then: kubectl wait -n {namespace} --for=condition=Ready fabricsync/weft");
             }
             None => tell!(
                 "then: `weft deploy peer --repo URL ...` makes it keep to a fabric repository; without one, \

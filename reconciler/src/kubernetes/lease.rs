@@ -132,7 +132,6 @@ impl Candidate {
             let lease = Lease {
                 metadata,
                 spec: Some(self.spec(None)),
-                ..Lease::default()
             };
             let created = self.leases.create(&PostParams::default(), &lease).await;
             return self.took(created);

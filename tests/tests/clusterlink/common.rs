@@ -33,7 +33,10 @@ impl Fabric {
                 })
             };
             let threads: Vec<_> = numbers.iter().map(start).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .collect()
         });
         Self { clusters }
     }
@@ -65,12 +68,17 @@ pub(crate) fn client(cluster: &Cluster) -> Arc<RunningPod> {
 
 /// The Peer that a cluster is to others.
 pub(crate) fn peer(cluster: &Cluster) -> String {
-    peer_at(cluster.name(), &[(cluster.address().to_string(), GATEWAY_PORT)])
+    peer_at(
+        cluster.name(),
+        &[(cluster.address().to_string(), GATEWAY_PORT)],
+    )
 }
 
 pub(crate) fn peer_at(name: &str, gateways: &[(String, u16)]) -> String {
-    let gateways: String =
-        gateways.iter().map(|(host, port)| format!("{{host: {host}, port: {port}}}, ")).collect();
+    let gateways: String = gateways
+        .iter()
+        .map(|(host, port)| format!("{{host: {host}, port: {port}}}, "))
+        .collect();
     format!(
         "\
 apiVersion: clusterlink.net/v1alpha1

@@ -1,6 +1,5 @@
 //! Scenario 14, and the test of the command line: what `weft deploy peer` brings, and takes away.
 
-
 use serde_json::Value;
 use tempfile::TempDir;
 use weft_tests::binary;
@@ -64,7 +63,10 @@ fn basic_test() {
         // Something that only Weft can clean up, in a user's namespace.
         cluster.apply(&import(USER, "imported", 80, 0, "peer1"));
         cluster.wait_for_presence("service", USER, "imported", true);
-        cluster.weft(folder.path(), &["delete", "peer", "--name", "peer1", "--yes"]);
+        cluster.weft(
+            folder.path(),
+            &["delete", "peer", "--name", "peer1", "--yes"],
+        );
         wait_for("what there is is what there was", || {
             let after = everything(&cluster);
             holds(after == before, || {
@@ -83,7 +85,11 @@ fn basic_test() {
 pub(crate) fn certificates(folder: &TempDir, peers: &[&str]) {
     let run = |arguments: &[&str]| {
         let output = binary::run(folder.path(), arguments);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     run(&["create", "fabric"]);
     for peer in peers {
@@ -111,7 +117,9 @@ fn deploy(cluster: &Cluster, folder: &TempDir) {
 /// Waits for what an Instance's status says of its Deployments, and of its ingress.
 fn wait_for_instance(cluster: &Cluster, name: &str, ready: [&str; 2], ingress: Option<&str>) {
     wait_for(&format!("the Instance {name} is {ready:?}"), || {
-        let instance = cluster.find("instance", OPERATOR, name).ok_or("it isn't there")?;
+        let instance = cluster
+            .find("instance", OPERATOR, name)
+            .ok_or("it isn't there")?;
         let status = |part: &str, kind: &str| {
             let conditions = &instance["status"][part]["conditions"];
             conditions[kind]["status"].clone()
@@ -139,8 +147,18 @@ fn everything(cluster: &Cluster) -> Vec<String> {
     let text = cluster.kubectl(&["get", &kinds.join(","), "-A", "-o", "json"]);
     let list: Value = serde_json::from_str(&text).unwrap();
     for object in list["items"].as_array().unwrap() {
-        let name = |path: &str| object["metadata"][path].as_str().unwrap_or_default().to_owned();
-        found.push(format!("{} {}/{}", object["kind"], name("namespace"), name("name")));
+        let name = |path: &str| {
+            object["metadata"][path]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        found.push(format!(
+            "{} {}/{}",
+            object["kind"],
+            name("namespace"),
+            name("name")
+        ));
     }
     found.sort();
     found

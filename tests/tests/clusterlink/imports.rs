@@ -53,7 +53,9 @@ fn test_import_conflicting_service() {
         let before = cluster.find("service", SYSTEM, "taken").unwrap();
         cluster.delete("service", SYSTEM, "taken");
         wait_for("the Service is there again", || {
-            let service = cluster.find("service", SYSTEM, "taken").ok_or("it isn't there")?;
+            let service = cluster
+                .find("service", SYSTEM, "taken")
+                .ok_or("it isn't there")?;
             let is_new = service["metadata"]["uid"] != before["metadata"]["uid"];
             holds(is_new, || "it is still there".to_owned())
         });
@@ -132,7 +134,9 @@ fn test_import_invalid_name() {
         cluster.create_definitions();
         let named = |length| import(USER, &"a".repeat(length), 80, 0, "");
         let kubectl = cluster.kubectl_command();
-        let refused = kubectl.try_run(&["apply", "-f", "-"], &named(64)).unwrap_err();
+        let refused = kubectl
+            .try_run(&["apply", "-f", "-"], &named(64))
+            .unwrap_err();
         assert!(refused.contains("63"), "{refused}");
         cluster.apply(&named(63));
     });
@@ -152,10 +156,11 @@ fn test_import_merge() {
             "labels: {env: test, import.clusterlink.net/merge: \"true\"}",
         ));
         cl1.wait_for_condition("import", USER, "merged", "ImportServiceValid", "False");
-        cl1.apply(&echo_service(USER).replace("name: http-echo", "name: merged").replace(
-            "app: http-echo",
-            "app: nobody",
-        ));
+        cl1.apply(
+            &echo_service(USER)
+                .replace("name: http-echo", "name: merged")
+                .replace("app: http-echo", "app: nobody"),
+        );
         cl1.wait_for_condition("import", USER, "merged", "ImportServiceValid", "True");
         let client = client(cl1);
         cl1.wait_for_answer(&client, "merged", ECHO_PORT, "cl0");
@@ -170,7 +175,14 @@ fn test_import_merge() {
         cl1.apply(&external_service());
         cl1.wait_for_answer(&client, "merged", ECHO_PORT, "cl0");
 
-        cl1.kubectl(&["label", "import", "merged", "-n", USER, "import.clusterlink.net/merge-"]);
+        cl1.kubectl(&[
+            "label",
+            "import",
+            "merged",
+            "-n",
+            USER,
+            "import.clusterlink.net/merge-",
+        ]);
         cl1.wait_for_no_access(&client, "merged", ECHO_PORT);
     });
 }
@@ -183,7 +195,15 @@ fn wait_for_import(cluster: &Cluster, namespace: &str, name: &str, port: &str, s
 
 fn set_owner(cluster: &Cluster, namespace: &str, name: &str, owner: &str) {
     let label = format!("app.kubernetes.io/managed-by={owner}");
-    cluster.kubectl(&["label", "--overwrite", "service", name, "-n", namespace, &label]);
+    cluster.kubectl(&[
+        "label",
+        "--overwrite",
+        "service",
+        name,
+        "-n",
+        namespace,
+        &label,
+    ]);
 }
 
 fn foreign_service(namespace: &str, name: &str) -> String {

@@ -104,7 +104,7 @@ pub(super) fn command(
         .args(arguments)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .envs(environment.iter().map(|(name, value)| (name, value)));
+        .envs(environment);
     Some(command)
 }
 
