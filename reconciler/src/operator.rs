@@ -163,13 +163,18 @@ impl Operator {
         let mut owners: BTreeMap<String, String> = BTreeMap::new();
         let mut wanted: BTreeMap<made::Key, Wanted> = BTreeMap::new();
         let mut acting: BTreeSet<String> = BTreeSet::new();
-        for live in &instances {
+        // What an Instance was made of goes with it, before the next one of its namespace acts.
+        let (leaving, staying): (Vec<_>, Vec<_>) =
+            instances.iter().partition(|live| live.meta.is_terminating);
+        for live in leaving.iter().filter(|live| live.is_held()) {
+            if let Ok(instance) = &live.instance {
+                owners.insert(instance.spec.namespace.clone(), live.shown());
+            }
+        }
+        for live in &staying {
             let Ok(instance) = &live.instance else {
                 continue;
             };
-            if live.meta.is_terminating {
-                continue;
-            }
             let namespace = &instance.spec.namespace;
             if owners.contains_key(namespace) {
                 continue;
@@ -183,7 +188,7 @@ impl Operator {
         let mut results = Vec::new();
         for live in &instances {
             let holds = acting.contains(&live.shown());
-            if holds && !live.finalizers.iter().any(|name| name == FINALIZER) {
+            if holds && !live.is_held() {
                 let finalizers = [live.finalizers.clone(), vec![FINALIZER.to_owned()]].concat();
                 results.push(self.set_finalizers(live, &finalizers).await);
             }
@@ -220,14 +225,17 @@ impl Operator {
             if live.meta.is_terminating {
                 let label = made::label(&live.meta);
                 let is_left = made.values().any(|made| made.instance == label);
-                let imports = caches.imports_left(live, &owners);
+                // Another Instance looks after them.
+                let imports = match staying.is_empty() {
+                    true => caches.of_imports(),
+                    false => Vec::new(),
+                };
                 for left in &imports {
                     if !left.meta.is_terminating {
                         results.push(self.delete(left).await);
                     }
                 }
-                if !is_left && imports.is_empty() && live.finalizers.iter().any(|f| f == FINALIZER)
-                {
+                if !is_left && imports.is_empty() && live.is_held() {
                     let rest: Vec<_> = live
                         .finalizers
                         .iter()
@@ -335,6 +343,11 @@ impl Operator {
 // === impl LiveInstance ===
 
 impl LiveInstance {
+    /// Whether it stays until what it was made of is gone.
+    fn is_held(&self) -> bool {
+        self.finalizers.iter().any(|name| name == FINALIZER)
+    }
+
     pub(crate) fn decode(mut object: DynamicObject) -> Self {
         let status = object.data["status"].take();
         let name = object.metadata.name.clone().unwrap_or_default();

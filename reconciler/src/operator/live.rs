@@ -107,21 +107,10 @@ impl Caches {
             .collect()
     }
 
-    /// What Imports made, where no other Instance is there to look after them.
-    pub(super) fn imports_left(
-        &self,
-        instance: &LiveInstance,
-        owners: &BTreeMap<String, String>,
-    ) -> Vec<Arc<Made>> {
-        let is_last = owners.values().all(|owner| *owner == instance.shown());
-        match is_last {
-            true => self
-                .of_imports
-                .iter()
-                .flat_map(|cache| cache.all())
-                .collect(),
-            false => Vec::new(),
-        }
+    /// What Imports made.
+    pub(super) fn of_imports(&self) -> Vec<Arc<Made>> {
+        let caches = self.of_imports.iter();
+        caches.flat_map(|cache| cache.all()).collect()
     }
 }
 
