@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod client;
+pub mod count;
 pub mod event;
 pub mod lease;
 pub mod object;

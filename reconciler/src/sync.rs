@@ -34,6 +34,7 @@ use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::{Candidate, Leadership};
 use crate::kubernetes::object::Meta;
 use crate::kubernetes::resource::api;
+use crate::metrics::Metrics;
 use crate::reconcile::Trigger;
 
 use self::acting::Acting;
@@ -67,6 +68,7 @@ pub struct Options {
 pub struct Handle {
     triggers: Arc<Mutex<Vec<Trigger>>>,
     health: Arc<Mutex<Health>>,
+    metrics: Metrics,
 }
 
 /// How a reconciler does.
@@ -104,6 +106,7 @@ pub async fn run(
                 return;
             }
             handle.health.lock().leads = true;
+            handle.metrics.set_leads(true);
             let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
             let lead = Box::pin(lead(
                 &connection,
@@ -123,6 +126,7 @@ pub async fn run(
             tasks.close();
             tasks.wait().await;
             handle.health.lock().leads = false;
+            handle.metrics.set_leads(false);
             if cancelled.is_cancelled() {
                 return;
             }
@@ -152,6 +156,7 @@ async fn lead(
         leadership: leadership.clone(),
         events: events.clone(),
         watch_seconds: options.watch_seconds,
+        metrics: handle.metrics.clone(),
     };
     tasks.spawn(controller::run(context, cancelled.clone()));
     let syncs = Cache::watch(
@@ -183,6 +188,15 @@ async fn lead(
 // === impl Handle ===
 
 impl Handle {
+    /// Of a role that works over this connection.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self {
+            metrics: Metrics::new(connection.requests.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Begins a round at once, of every FabricSync that acts.
     pub fn trigger(&self) {
         for trigger in self.triggers.lock().iter() {
@@ -195,16 +209,13 @@ impl Handle {
         let mut health = self.health.lock();
         health.leads = true;
         health.is_synced = true;
+        self.metrics.set_leads(true);
     }
 
-    /// The metrics, as text.
+    /// What is counted.
     #[must_use]
-    pub fn metrics(&self) -> String {
-        let health = self.health();
-        format!(
-            "# HELP weft_leader Whether this process leads.\n# TYPE weft_leader gauge\nweft_leader {}\n# EOF\n",
-            u8::from(health.leads)
-        )
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How the reconciler does.

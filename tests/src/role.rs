@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::binary::{clean, weft};
 use crate::certificates::{Identity, IdentityFiles};
-use crate::network::{Loopback, http_get};
+use crate::network::{Answer, Loopback, http_get};
 use crate::process::Process;
 
 /// The namespace that the roles are told to work in.
@@ -19,6 +19,7 @@ pub const SYSTEM: &str = "clusterlink-system";
 #[derive(Debug)]
 pub struct Reconciler {
     process: Process,
+    address: Loopback,
     _state: TempDir,
 }
 
@@ -40,12 +41,14 @@ impl Reconciler {
     /// Starts a reconciler.
     pub fn start(name: &str, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let state = TempDir::new().expect("a folder for the reconciler");
+        let address = Loopback::take();
         let mut command = Command::new(weft());
         clean(&mut command)
             .arg("reconcile")
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            .args(["--namespace", SYSTEM, "--admin", "127.0.0.1:0"])
+            .args(["--namespace", SYSTEM])
+            .args(["--admin", &address.at(4480).to_string()])
             .arg("--state")
             .arg(state.path())
             .env("POD_NAME", name)
@@ -53,6 +56,7 @@ impl Reconciler {
             .args(arguments);
         Self {
             process: Process::start(name, &mut command),
+            address,
             _state: state,
         }
     }
@@ -60,6 +64,18 @@ impl Reconciler {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// What the admin server answers; nothing as long as there is none.
+    pub fn admin(&self, path: &str) -> Option<Answer> {
+        http_get(self.address.at(4480), path).ok()
+    }
+
+    /// The value of a metric, by its name and labels as they are written.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.admin("/metrics")?.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line?.trim().parse().ok()
     }
 
     /// Waits until it leads.

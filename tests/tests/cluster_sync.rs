@@ -148,7 +148,7 @@ fn applied(proxy: &ApiProxy) -> Vec<Seen> {
 #[test]
 fn nothing_costs_nothing_and_a_change_costs_one_patch() {
     let cluster = Cluster::new("");
-    let _reconciler = cluster.reconciler("one");
+    let reconciler = cluster.reconciler("one");
     cluster.wait_until_in_force(&cluster.repository.head());
     let before = cluster.export("ledger").unwrap();
     assert_eq!(before["spec"]["port"], 8080);
@@ -161,16 +161,12 @@ fn nothing_costs_nothing_and_a_change_costs_one_patch() {
 
     // Three rounds at the least, each of which looks into the repository.
     cluster.proxy.reset();
-    let fetched = || {
-        cluster
-            .repository
-            .git(&["-C", &cluster.repository.url(), "count-objects"])
-    };
-    fetched();
-    let begun = Instant::now();
+    let fetches = || reconciler.metric("weft_git_requests_total{op=\"fetch\",result=\"ok\"}");
+    let before = fetches().unwrap();
     wait_for("some rounds went by", || {
-        holds(begun.elapsed() > Duration::from_secs(4), || {
-            "not yet".to_owned()
+        let now = fetches();
+        holds(now.is_some_and(|now| now >= before + 3.0), || {
+            format!("{now:?} fetches")
         })
     });
     assert_eq!(cluster.proxy.work(), []);
@@ -206,6 +202,19 @@ fn nothing_costs_nothing_and_a_change_costs_one_patch() {
     let commit = cluster.repository.commit("Move");
     cluster.wait_until_in_force(&commit);
     assert_eq!(cluster.proxy.count(|seen| seen.is_patch("/exports/")), 0);
+
+    let metric = |name: &str| reconciler.metric(name);
+    let info = format!("weft_source_commit_info{{sync=\"weft\",commit=\"{commit}\"}}");
+    assert_eq!(metric("weft_leader"), Some(1.0));
+    assert_eq!(metric(&info), Some(1.0));
+    assert_eq!(metric("weft_cluster_reachable{sync=\"weft\"}"), Some(1.0));
+    let updated = "weft_apply_total{sync=\"weft\",kind=\"Export\",result=\"updated\"}";
+    assert_eq!(metric(updated), Some(1.0));
+    let in_force = "weft_objects{sync=\"weft\",kind=\"Export\",state=\"in_force\"}";
+    assert_eq!(metric(in_force), Some(1.0));
+    assert_eq!(metric("weft_commit_to_applied_seconds_count"), Some(2.0));
+    assert_eq!(reconciler.admin("/healthz").unwrap().status, 200);
+    assert_eq!(reconciler.admin("/readyz").unwrap().status, 200);
 }
 
 #[test]
@@ -229,6 +238,7 @@ fn a_thousand_objects_cost_a_thousand_patches() {
         .iter()
         .filter(|seen| !seen.is_patch("/exports/"))
         .collect();
+    println!("{others:#?}");
     println!(
         "1,000 objects cold: {cold:?} from the process's start; other requests: {}",
         others.len()

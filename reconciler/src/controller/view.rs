@@ -274,6 +274,15 @@ impl Caches {
 // === impl View ===
 
 impl View {
+    /// The revision at which all gateways are.
+    pub(super) fn enforced(&self) -> Option<&str> {
+        let mut revisions = self.reports.iter().map(|report| &report.status.revision);
+        let first = revisions.next()?.as_deref()?;
+        revisions
+            .all(|revision| revision.as_deref() == Some(first))
+            .then_some(first)
+    }
+
     /// Whether an object counts; none as long as that isn't known.
     pub(super) fn counts(&self, object: &LiveObject) -> Option<bool> {
         match &self.counting {

@@ -48,6 +48,7 @@ use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::write::{Failure, Writer};
+use crate::metrics::SyncMetrics;
 
 /// How often is said what is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -70,6 +71,7 @@ pub struct Kubernetes {
     turn: tokio::sync::Mutex<()>,
     status: watch::Sender<StoreStatus>,
     wake: Notify,
+    metrics: SyncMetrics,
 }
 
 /// Which part of a cluster is whose.
@@ -197,6 +199,7 @@ impl Kubernetes {
         target: Target,
         events: Events,
         leadership: Leadership,
+        metrics: SyncMetrics,
         tasks: &TaskTracker,
         cancelled: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
@@ -214,6 +217,7 @@ impl Kubernetes {
             turn: tokio::sync::Mutex::default(),
             status: watch::Sender::default(),
             wake: Notify::new(),
+            metrics,
             target,
         };
         let mut patience = interval(PATIENCE);

@@ -27,6 +27,7 @@ use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::Writer;
+use crate::metrics::SyncMetrics;
 use crate::reconcile::{self, Reconciler};
 use crate::status::{History, Status};
 use crate::store::kubernetes::{Kubernetes, Settings, StoreStatus, Target};
@@ -218,6 +219,7 @@ impl Task {
             token.cancel();
             tasks.close();
             tasks.wait().await;
+            self.metrics().clear();
             match ended {
                 Ended::Cancelled => return,
                 Ended::Secret => tracing::info!(name = self.name, "the credentials changed"),
@@ -230,6 +232,10 @@ impl Task {
                 }
             }
         }
+    }
+
+    fn metrics(&self) -> SyncMetrics {
+        self.acting.handle.metrics().of_sync(&self.name)
     }
 
     fn live(&self) -> Option<Arc<LiveSync>> {
@@ -250,7 +256,7 @@ impl Task {
             Err(error) => return Ended::Failed("InvalidSource", error.to_string()),
         };
         let connection = match kubeconfig {
-            Some(kubeconfig) => match other_cluster(&kubeconfig).await {
+            Some(kubeconfig) => match other_cluster(&kubeconfig, &self.acting.connection).await {
                 Ok(connection) => connection,
                 Err(message) => return Ended::Failed("InvalidKubeconfig", message),
             },
@@ -275,6 +281,7 @@ impl Task {
             target,
             events,
             self.acting.leadership.clone(),
+            self.metrics(),
             tasks,
             cancelled.clone(),
         );
@@ -318,6 +325,7 @@ impl Task {
         let mut options = reconcile::Options::new(self.spec.peer.clone(), remote, git);
         options.interval = self.spec.interval.get();
         options.limits = self.acting.options.limits;
+        options.metrics = self.metrics();
         options.refuses_rewrites = self.spec.on_rewrite == OnRewrite::Refuse;
         Reconciler::new(options, Arc::clone(store))
     }
@@ -558,7 +566,7 @@ impl Watched {
 }
 
 /// The connection of a kubeconfig out of a Secret.
-async fn other_cluster(kubeconfig: &[u8]) -> Result<Connection, String> {
+async fn other_cluster(kubeconfig: &[u8], hub: &Connection) -> Result<Connection, String> {
     let text = String::from_utf8_lossy(kubeconfig);
     let kubeconfig =
         kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
@@ -577,7 +585,8 @@ async fn other_cluster(kubeconfig: &[u8]) -> Result<Connection, String> {
     let options = kube::config::KubeConfigOptions::default();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let config = config.map_err(|error| error.to_string())?;
-    let mut connection = of_config(config, "reconciler").map_err(|error| error.to_string())?;
+    let mut connection =
+        of_config(config, "reconciler", hub.requests.clone()).map_err(|error| error.to_string())?;
     if connection.namespace == "default" {
         // The context says nothing of it.
         "clusterlink-system".clone_into(&mut connection.namespace);

@@ -19,6 +19,7 @@ use super::send::FIRST_WAIT;
 use super::{Desired, Goal, Kubernetes};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::{Failure, RequestError};
+use crate::metrics::ObjectState;
 
 /// What is in force.
 #[derive(Debug)]
@@ -210,6 +211,8 @@ impl Kubernetes {
         let empty = BTreeMap::new();
         let wanted = goal.wanted.as_ref().unwrap_or(&empty);
         let versions = action::in_force(wanted, standing);
+        let kinds = versions.keys().map(|key| key.kind);
+        self.metrics.set_objects(ObjectState::InForce, kinds);
         let unmanaged = self.settings.read().unmanaged;
         let digests = versions.iter().filter_map(|(key, version)| {
             let digest = match version {
