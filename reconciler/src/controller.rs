@@ -25,9 +25,11 @@ use tokio_util::task::TaskTracker;
 
 use self::view::Caches;
 use self::write::Pen;
+use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::metrics::Metrics;
 
 /// Events within so short a time are looked at together.
@@ -48,6 +50,9 @@ pub struct Context {
     pub events: Events,
     /// How long one watch lasts.
     pub watch_seconds: u32,
+    /// What lives in the cluster.
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) syncs: Arc<Cache<LiveSync>>,
     /// Where is counted how long gateways take.
     pub metrics: Metrics,
 }

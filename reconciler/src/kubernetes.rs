@@ -13,5 +13,6 @@ pub mod count;
 pub mod event;
 pub mod lease;
 pub mod object;
+pub mod objects;
 pub mod resource;
 pub mod write;

@@ -9,6 +9,7 @@
 mod acting;
 pub mod admin;
 mod credentials;
+mod secrets;
 mod status;
 mod webhook;
 
@@ -16,13 +17,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::api::FabricSyncSpec;
 use fabric::crd::CustomKind;
 use fabric::tree::Limits;
-use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,7 +30,7 @@ use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::{Candidate, Leadership};
-use crate::kubernetes::object::Meta;
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
 use crate::metrics::Metrics;
 use crate::reconcile::Trigger;
@@ -78,14 +76,6 @@ pub struct Health {
     pub leads: bool,
     /// Whether the FabricSyncs were seen.
     pub is_synced: bool,
-}
-
-/// A FabricSync as it lives in a cluster.
-#[derive(Debug)]
-struct LiveSync {
-    meta: Meta,
-    spec: Result<FabricSyncSpec, String>,
-    status: Value,
 }
 
 /// Keeps the cluster to what its FabricSyncs say, until `cancelled`; only while no other process does.
@@ -151,14 +141,6 @@ async fn lead(
     cancelled: &CancellationToken,
 ) {
     let events = Events::new(connection.client.clone(), LEASE, &options.identity);
-    let context = controller::Context {
-        connection: connection.clone(),
-        leadership: leadership.clone(),
-        events: events.clone(),
-        watch_seconds: options.watch_seconds,
-        metrics: handle.metrics.clone(),
-    };
-    tasks.spawn(controller::run(context, cancelled.clone()));
     let syncs = Cache::watch(
         "fabricsyncs",
         api(
@@ -171,6 +153,23 @@ async fn lead(
         tasks,
         cancelled.clone(),
     );
+    let objects = Objects::watch(
+        connection,
+        &connection.namespace,
+        options.watch_seconds,
+        tasks,
+        cancelled,
+    );
+    let context = controller::Context {
+        connection: connection.clone(),
+        leadership: leadership.clone(),
+        events: events.clone(),
+        watch_seconds: options.watch_seconds,
+        objects: Arc::clone(&objects),
+        syncs: Arc::clone(&syncs),
+        metrics: handle.metrics.clone(),
+    };
+    tasks.spawn(controller::run(context, cancelled.clone()));
     syncs.synced().await;
     handle.health.lock().is_synced = true;
     let acting = Acting {
@@ -180,6 +179,7 @@ async fn lead(
         events,
         handle: handle.clone(),
         syncs,
+        objects,
         tasks: tasks.clone(),
     };
     acting.run(cancelled.clone()).await;
@@ -222,18 +222,5 @@ impl Handle {
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.lock().clone()
-    }
-}
-
-// === impl LiveSync ===
-
-impl LiveSync {
-    fn decode(mut object: DynamicObject) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-            spec: serde_json::from_value(object.data["spec"].take())
-                .map_err(|error| error.to_string()),
-            status: object.data["status"].take(),
-        }
     }
 }

@@ -246,7 +246,7 @@ impl Kubernetes {
         if is_new {
             self.metrics.note_drift(key.kind, false);
             let note = format!("{message}: it is corrected less often from now on");
-            match self.caches.find(key) {
+            match self.objects.find(key) {
                 Some(live) => self.teller.warn(reference(&live), "Fighting", note),
                 None => {
                     let note = format!("{key}: {note}");
@@ -275,7 +275,7 @@ impl Kubernetes {
         while let Some((key, result)) = results.next().await {
             match result {
                 Ok((done, drift)) => {
-                    if let (Some(drift), Some(live)) = (drift, self.caches.find(&key)) {
+                    if let (Some(drift), Some(live)) = (drift, self.objects.find(&key)) {
                         self.metrics.note_drift(key.kind, true);
                         self.status.send_modify(|status| {
                             status.corrected = status.corrected.saturating_add(1);
@@ -324,7 +324,7 @@ impl Kubernetes {
         asks: bool,
     ) -> Result<(Done, Option<String>), Undone> {
         let key = &wanted.planned.key;
-        let before = self.caches.find(key);
+        let before = self.objects.find(key);
         let (fields, writer) = match &before {
             Some(before) => {
                 let fields = self.differences(wanted, before);
@@ -374,7 +374,7 @@ impl Kubernetes {
             Done::Deleted | Done::Terminating => {}
             Done::Adopted => {
                 report.added.push(key.clone());
-                if let Some(live) = self.caches.find(key)
+                if let Some(live) = self.objects.find(key)
                     && outcome.may_tell("Adopted")
                 {
                     let note = "it was there before, and is the repository's from now on";
@@ -505,7 +505,7 @@ impl Kubernetes {
             if *is_final && left > 0 && memory.told.get(key) != Some(message) {
                 left -= 1;
                 memory.told.insert(key.clone(), message.clone());
-                match self.caches.find(key) {
+                match self.objects.find(key) {
                     Some(live) => {
                         self.teller
                             .warn(reference(&live), "Refused", message.clone());
@@ -522,7 +522,7 @@ impl Kubernetes {
         drop(memory);
         let is_ours = |live: &Arc<LiveObject>| live.meta.owner(&self.label) == Owner::Us;
         let terminating: Vec<ObjectKey> = self
-            .caches
+            .objects
             .all()
             .filter(|live| live.meta.is_terminating && is_ours(live))
             .map(|live| live.key.clone())
