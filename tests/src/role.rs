@@ -1,5 +1,6 @@
 //! The roles of a cluster as processes outside of it: reconcilers and gateways.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -9,11 +10,14 @@ use tempfile::TempDir;
 
 use crate::binary::{clean, weft};
 use crate::certificates::{Identity, IdentityFiles};
-use crate::network::{Answer, Loopback, http_get};
+use crate::network::{Answer, Loopback, http_get, http_post};
 use crate::process::Process;
 
 /// The namespace that the roles are told to work in.
 pub const SYSTEM: &str = "clusterlink-system";
+
+/// What webhooks are signed with.
+const WEBHOOK_SECRET: &str = "It's a Secret to Everybody\n";
 
 /// A `weft reconcile` that runs.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ impl Reconciler {
     pub fn start(name: &str, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let state = TempDir::new().expect("a folder for the reconciler");
         let address = Loopback::take();
+        let secret = state.path().join("secret");
+        fs::write(&secret, WEBHOOK_SECRET).expect("the webhook's secret is written");
         let mut command = Command::new(weft());
         clean(&mut command)
             .arg("reconcile")
@@ -49,8 +55,11 @@ impl Reconciler {
             .arg(kubeconfig)
             .args(["--namespace", SYSTEM])
             .args(["--admin", &address.at(4480).to_string()])
+            .args(["--webhook", &address.at(4490).to_string()])
+            .arg("--webhook-secret")
+            .arg(&secret)
             .arg("--state")
-            .arg(state.path())
+            .arg(state.path().join("state"))
             .env("POD_NAME", name)
             .env("WEFT_LOG", "info,reconciler=debug")
             .args(arguments);
@@ -69,6 +78,18 @@ impl Reconciler {
     /// What the admin server answers; nothing as long as there is none.
     pub fn admin(&self, path: &str) -> Option<Answer> {
         http_get(self.address.at(4480), path).ok()
+    }
+
+    /// Sends a webhook with a header; the status of the answer.
+    pub fn hook_with(&self, header: &str) -> u16 {
+        let answer = http_post(self.address.at(4490), "/hook", header, "{}");
+        answer.expect("webhooks are received").status
+    }
+
+    /// Sends a webhook as GitLab would.
+    pub fn hook(&self) {
+        let header = format!("X-Gitlab-Token: {}", WEBHOOK_SECRET.trim_end());
+        assert_eq!(self.hook_with(&header), 202);
     }
 
     /// The value of a metric, by its name and labels as they are written.
