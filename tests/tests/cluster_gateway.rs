@@ -38,7 +38,7 @@ struct Two {
 
 impl Cluster {
     fn new(name: &'static str, authority: &Authority) -> Self {
-        let server = ApiServer::start();
+        let server = ApiServer::start_own();
         server.kubectl().run(&["create", "namespace", NAMESPACE]);
         let gateway = ClusterGateway::new(name, &server.kubeconfig(), &authority.peer(name));
         Self {

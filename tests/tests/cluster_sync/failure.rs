@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weft_tests::api_proxy::{Fault, Seen};
-use weft_tests::api_server::condition;
+use weft_tests::api_server::{ApiServer, condition};
 use weft_tests::git_server::GitServer;
 use weft_tests::process::Signal;
 use weft_tests::role::{Reconciler, SYSTEM};
@@ -56,7 +56,7 @@ fn an_apply_goes_on_after_every_kind_of_failure() {
 
 #[test]
 fn a_server_that_was_away_and_watches_that_died_change_nothing() {
-    let mut cluster = Cluster::new("");
+    let mut cluster = Cluster::of(ApiServer::start_own(), "");
     let arguments = ["--lease-duration", "5s", "--watch-timeout", "5"];
     let _reconciler = Reconciler::start("one", &cluster.proxy.kubeconfig(), &arguments);
     cluster.wait_until_in_force(&cluster.repository.head());

@@ -22,7 +22,11 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// A cluster whose FabricSync says what `more` adds to its spec.
     pub(crate) fn new(more: &str) -> Self {
-        let server = ApiServer::start();
+        Self::of(ApiServer::start(), more)
+    }
+
+    /// The same, of a server.
+    pub(crate) fn of(server: ApiServer, more: &str) -> Self {
         let repository = FabricRepository::new();
         repository.write("fabric.yaml", yaml::fabric());
         repository.write("ca/test.pem", authority());
