@@ -513,7 +513,8 @@ impl Kubernetes {
         if is_news && !blocked.is_empty() {
             let count = blocked.len();
             let note = format!(
-                "{count} objects stay although the repository has them no more: that many at once                  are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
+                "{count} objects stay although the repository has them no more: that many at once \
+                 are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
             );
             self.teller
                 .warn(self.target.reference(), "PruneBlocked", note);
