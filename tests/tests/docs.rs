@@ -57,6 +57,57 @@ fn the_reference_lists_every_field_of_every_kind() {
     assert_eq!(count, 9, "the kinds");
 }
 
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/adr"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|ext| ext == "md")));
+    }
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            let is_there = match anchor {
+                "" => path.exists(),
+                anchor => fs::read_to_string(&path).is_ok_and(|text| has_anchor(&text, anchor)),
+            };
+            if !is_there {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+            count += 1;
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(count > 50, "links are found");
+}
+
+/// Whether a page has an anchor: a heading's, or one that is written out.
+fn has_anchor(text: &str, anchor: &str) -> bool {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut anchors = headings.map(|heading| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            c => (c.is_alphanumeric() || "-_".contains(c)).then_some(c),
+        });
+        kept.collect::<String>()
+    });
+    anchors.any(|found| found == anchor) || text.contains(&format!("<a id=\"{anchor}\">"))
+}
+
 /// The fields of a schema that carry something: not the objects that they stand in.
 fn collect(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
     let Some(properties) = schema["properties"].as_object() else {
