@@ -103,7 +103,8 @@ impl Peer {
         let apply = async |objects: Vec<Value>| -> anyhow::Result<()> {
             for object in objects {
                 install::apply(client, &object, is_trial).await?;
-                tell!("applied {}", install::Place::of(&object)?);
+                let done = if is_trial { "would apply" } else { "applied" };
+                tell!("{done} {}", install::Place::of(&object)?);
             }
             Ok(())
         };
