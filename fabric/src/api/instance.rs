@@ -31,8 +31,10 @@ pub struct InstanceSpec {
     /// The images' tag.
     pub tag: String,
     /// The namespace in which it is installed.
+    #[schemars(extend("x-weft-format" = "label"))]
     pub namespace: String,
     /// Labels of the peer; those of the Peer in the repository go before them.
+    #[schemars(extend("x-weft-format" = "labels"))]
     pub peer_labels: Labels,
 }
 

@@ -1,5 +1,7 @@
 //! Definitions out of types: structural, with defaults, bounds, rules, columns and short names.
 
+mod format;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -188,10 +190,16 @@ fn schema(kind: CustomKind) -> Value {
 fn rules(kind: CustomKind) -> Vec<Value> {
     let rule = |rule: &str, message: &str| json!({ "rule": rule, "message": message });
     match kind {
-        CustomKind::Import => vec![rule(
-            "size(self.metadata.name) <= 63",
-            "import name cannot exceed 63 chars",
-        )],
+        CustomKind::Import => vec![
+            rule(
+                "size(self.metadata.name) <= 63",
+                "import name cannot exceed 63 chars",
+            ),
+            rule(
+                "!self.metadata.name.contains('.')",
+                "import name cannot contain dots: it names a Service",
+            ),
+        ],
         _ => Vec::new(),
     }
 }
@@ -216,6 +224,7 @@ fn structural(schema: &mut Value) {
         *schema = json!({ "x-kubernetes-preserve-unknown-fields": true });
         return;
     };
+    format::apply(map);
     map.retain(|key, _| {
         !matches!(key.as_str(), "title" | "$schema" | "patternErrorMessage")
             && !key.starts_with("x-weft-")

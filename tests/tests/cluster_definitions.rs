@@ -1,0 +1,15 @@
+//! The definitions of our kinds in a real API server: what it accepts, and what `kubectl` shows.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "cluster_definitions/corpus.rs"]
+mod corpus;
+#[path = "cluster_definitions/server.rs"]
+mod server;
+#[path = "cluster_definitions/verdicts.rs"]
+mod verdicts;
