@@ -34,7 +34,8 @@ pub struct InstanceSpec {
     #[schemars(extend("x-weft-format" = "label"))]
     pub namespace: String,
     /// Labels of the peer; those of the Peer in the repository go before them.
-    #[schemars(extend("x-weft-format" = "labels"))]
+    // More than anybody needs; a server bounds what the rule about each of them may cost.
+    #[schemars(extend("maxProperties" = 64, "x-weft-format" = "labels"))]
     pub peer_labels: Labels,
 }
 

@@ -28,8 +28,7 @@ pub(crate) type Change = Map<String, Value>;
 
 /// The families of the corpus, each with the name of its file.
 pub(crate) fn families() -> Vec<(String, Family)> {
-    let folder =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster_definitions/corpus");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster_definitions/corpus");
     let files = folder.read_dir().unwrap();
     let mut families: Vec<_> = files
         .map(|file| file.unwrap().path())
@@ -55,7 +54,9 @@ pub(crate) fn changed(good: &Value, change: &Change) -> Value {
 }
 
 fn put(object: &mut Value, pointer: &str, value: &Value) {
-    let (parent, key) = pointer.rsplit_once('/').expect("a pointer begins with a slash");
+    let (parent, key) = pointer
+        .rsplit_once('/')
+        .expect("a pointer begins with a slash");
     let parent = object.pointer_mut(parent);
     let parent = parent.unwrap_or_else(|| panic!("nothing is above {pointer}"));
     let key = key.replace("~1", "/").replace("~0", "~");

@@ -57,10 +57,7 @@ async fn create(client: &Client, object: &Value) -> Verdict {
     match client.request::<Value>(request).await {
         Ok(stored) => Ok(stored),
         Err(kube::Error::Api(status)) => {
-            let is_about_the_object = [
-                StatusCode::BAD_REQUEST,
-                StatusCode::UNPROCESSABLE_ENTITY,
-            ];
+            let is_about_the_object = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
             let is_refusal = is_about_the_object.iter().any(|code| *code == status.code);
             assert!(is_refusal, "{object}: {status:?}");
             Err(status.message)

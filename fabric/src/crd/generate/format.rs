@@ -14,9 +14,6 @@ const HOST_LABEL: &str = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?";
 /// What stands behind the prefix of a label's key, and, where it isn't empty, a label's value.
 const LABEL_NAME: &str = "[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?";
 
-/// The most labels of a peer that are taken, so that the cost of a rule about each is bounded.
-const MOST_LABELS: u32 = 64;
-
 /// Replaces the name of a form by what a server is to check.
 pub(super) fn apply(schema: &mut Map<String, Value>) {
     let Some(Value::String(format)) = schema.shift_remove("x-weft-format") else {
@@ -53,7 +50,6 @@ fn host(schema: &mut Map<String, Value>) {
 }
 
 fn labels(schema: &mut Map<String, Value>) {
-    schema.insert("maxProperties".to_owned(), MOST_LABELS.into());
     let key = format!(r"^({LABEL}(\.{LABEL})*/)?{LABEL_NAME}$");
     rule(
         schema,
