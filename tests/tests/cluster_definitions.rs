@@ -7,9 +7,17 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "cluster_definitions/columns.rs"]
+mod columns;
+#[path = "cluster_definitions/conditions.rs"]
+mod conditions;
 #[path = "cluster_definitions/corpus.rs"]
 mod corpus;
+#[path = "cluster_definitions/samples.rs"]
+mod samples;
 #[path = "cluster_definitions/server.rs"]
 mod server;
+#[path = "cluster_definitions/subresource.rs"]
+mod subresource;
 #[path = "cluster_definitions/verdicts.rs"]
 mod verdicts;

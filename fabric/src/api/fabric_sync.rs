@@ -21,8 +21,7 @@ pub struct FabricSyncSpec {
     pub reference: Option<String>,
     /// How long after a round the next one begins.
     #[serde(default = "default_interval")]
-    // Nine parts of eight digits never make more than the longest time that there is.
-    #[schemars(extend("pattern" = "^([0-9]{1,8}(ms|s|m|h)){1,9}$"))]
+    #[schemars(extend("x-weft-format" = "interval"))]
     pub interval: Duration,
     /// The Secret with the credentials of the repository, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -98,7 +98,8 @@ fn columns(kind: CustomKind) -> Vec<Column> {
                 0,
             ),
             Column("Balancing", "string", ".spec.lbScheme", 1),
-            Column("Sources", "string", ".spec.sources[*].peer", 1),
+            // A column shows the first value alone of those that its path finds.
+            Column("First source", "string", ".spec.sources[0].peer", 1),
         ],
         CustomKind::Peer => vec![
             Column(
@@ -116,7 +117,8 @@ fn columns(kind: CustomKind) -> Vec<Column> {
             Column("Message", "string", condition("Accepted", "message"), 1),
         ],
         CustomKind::Instance => vec![
-            Column("Namespace", "string", ".spec.namespace", 0),
+            // Beside its own namespace, which `-A` shows.
+            Column("System", "string", ".spec.namespace", 0),
             Column("Gateways", "integer", ".spec.dataplane.replicas", 0),
             Column(
                 "Ready",

@@ -24,6 +24,7 @@ pub(super) fn apply(schema: &mut Map<String, Value>) {
         "subdomain" => text(schema, &format!(r"^{LABEL}(\.{LABEL})*$"), 253),
         "host" => host(schema),
         "labels" => labels(schema),
+        "interval" => interval(schema),
         other => unreachable!("no form is named {other}"),
     }
 }
@@ -47,6 +48,14 @@ fn host(schema: &mut Map<String, Value>) {
         ),
         "a host is a DNS name, or an IP address in its usual spelling",
     );
+}
+
+/// A duration that is some time.
+fn interval(schema: &mut Map<String, Value>) {
+    // Nine parts of eight digits never make more than the longest duration that can be read.
+    text(schema, "^([0-9]{1,8}(ms|s|m|h)){1,9}$", 90);
+    let some = "an interval is more than no time at all";
+    rule(schema, "self.matches('[1-9]')", some);
 }
 
 fn labels(schema: &mut Map<String, Value>) {
