@@ -180,6 +180,10 @@ fn schema(kind: CustomKind) -> Value {
     }
     if !status.is_null() {
         schema["properties"]["status"] = status;
+        if kind == CustomKind::FabricSync {
+            // Until its reconciler looks at it, it is in progress to whoever waits for it.
+            schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+        }
     }
     let rules = rules(kind);
     if !rules.is_empty() {

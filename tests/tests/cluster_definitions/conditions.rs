@@ -211,7 +211,11 @@ fn a_sync_tells_its_state_by_the_conventions() {
     let generation = |sync: &Value| sync["metadata"]["generation"].as_i64().unwrap();
     let is_observed = |sync: &Value| sync["status"]["observedGeneration"] == generation(sync);
 
+    // Nobody has looked at it yet.
     cluster.apply_sync("");
+    let sync = cluster.kubectl.find(&SYNC).unwrap();
+    assert_eq!(kstatus(&sync), State::InProgress);
+
     let _reconciler = cluster.reconciler();
     let sync = wait_for(State::Current, &is_observed);
     assert_eq!(generation(&sync), 1);

@@ -21,6 +21,9 @@ pub(crate) struct Family {
     /// Changes after which a server takes what a repository doesn't; the design says each of them.
     #[serde(default)]
     pub(crate) refused_in_a_repository: Vec<Change>,
+    /// Changes after which a repository takes what a server doesn't; the design says each of them.
+    #[serde(default)]
+    pub(crate) refused_by_a_server: Vec<Change>,
 }
 
 /// Values by the JSON pointers where they are put.
