@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 /// The value that stands for "not there".
-const ABSENT: &str = "<absent>";
+pub(crate) const ABSENT: &str = "<absent>";
 
 /// A good object, and what becomes of it.
 #[derive(Debug, serde::Deserialize)]
@@ -85,9 +85,7 @@ pub(crate) fn mutations(good: &Value) -> Vec<Change> {
     for pointer in pointers {
         let one = |value: Value| Change::from_iter([(pointer.clone(), value)]);
         let value = good.pointer(&pointer).unwrap();
-        let is_item = matches!(pointer.rsplit_once('/'), Some((parent, _))
-            if good.pointer(parent).is_some_and(Value::is_array));
-        if !is_item {
+        if !is_item(good, &pointer) {
             changes.push(one(ABSENT.into()));
         }
         let others = serde_json::json!([true, -1, 65_536, 1.5, "", "text", [], {}, ["text"], [{}]]);
@@ -98,6 +96,22 @@ pub(crate) fn mutations(good: &Value) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// The pointers of all fields of an object, but for those of its address.
+pub(crate) fn fields(good: &Value) -> Vec<String> {
+    let mut pointers = Vec::new();
+    collect(good, "", &mut pointers);
+    let address = ["/apiVersion", "/kind", "/metadata/namespace"];
+    pointers.retain(|pointer| !is_item(good, pointer) && !address.contains(&pointer.as_str()));
+    pointers
+}
+
+fn is_item(good: &Value, pointer: &str) -> bool {
+    let parent = pointer
+        .rsplit_once('/')
+        .and_then(|(parent, _)| good.pointer(parent));
+    parent.is_some_and(Value::is_array)
 }
 
 fn collect(value: &Value, at: &str, pointers: &mut Vec<String>) {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use weft_tests::api_server::ApiServer;
 
-use crate::corpus::{Change, Family, changed, families, mutations};
+use crate::corpus::{ABSENT, Change, Family, changed, families, fields, mutations};
 use crate::server::{self, Verdict};
 
 /// What the longest keys of labels begin with, up to their last ten characters.
@@ -190,5 +190,40 @@ fn a_repository_and_a_server_agree_on_every_small_mistake() {
     }
     assert!(cases.len() >= 1000, "{}", cases.len());
     let differences = differences(&server_with_namespaces(), &cases);
+    assert!(differences.is_empty(), "{differences}");
+}
+
+#[test]
+fn a_null_is_refused_in_a_repository_and_nothing_to_a_server() {
+    let mut names = Vec::new();
+    let mut nulls = Vec::new();
+    let mut absents = Vec::new();
+    for (file, family) in families() {
+        for pointer in fields(&family.good) {
+            let one = |value: Value| Change::from_iter([(pointer.clone(), value)]);
+            names.push(format!("{file} {pointer}"));
+            nulls.push(changed(&family.good, &one(Value::Null)));
+            absents.push(changed(&family.good, &one(ABSENT.into())));
+        }
+    }
+    let server = server_with_namespaces();
+    let of_null = server::judge(&server.kubeconfig(), &nulls);
+    let of_absent = server::judge(&server.kubeconfig(), &absents);
+    let mut differences = String::new();
+    for (index, name) in names.iter().enumerate() {
+        let (null, absent) = (&of_null[index], &of_absent[index]);
+        let spec = |verdict: &Verdict| verdict.as_ref().ok().map(|stored| stored["spec"].clone());
+        if spec(null) != spec(absent) {
+            let (null, absent) = (words(null), words(absent));
+            writeln!(
+                differences,
+                "{name}\n    null: {null}\n    absent: {absent}"
+            )
+            .unwrap();
+        }
+        if in_repository(&nulls[index]).is_some_and(|verdict| verdict.is_ok()) {
+            writeln!(differences, "{name}: a repository takes a null").unwrap();
+        }
+    }
     assert!(differences.is_empty(), "{differences}");
 }

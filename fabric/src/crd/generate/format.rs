@@ -35,6 +35,8 @@ fn text(schema: &mut Map<String, Value>, pattern: &str, longest: u32) {
 }
 
 /// An IP address in its canonical spelling, or a DNS name that no resolver takes for an address.
+///
+/// Definitions may ask `isIP` since Kubernetes 1.31.
 fn host(schema: &mut Map<String, Value>) {
     // A name may have a dot at its end beside its 253 characters.
     schema.insert("maxLength".to_owned(), 254.into());
