@@ -9,27 +9,27 @@ use fabric::api::{FabricSyncSpec, FabricSyncStatus, OnRewrite};
 use fabric::crd::CustomKind;
 use fabric::mark;
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::api::Api;
-use kube::runtime::watcher;
+use k8s_openapi::api::core::v1::ObjectReference;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::credentials::remote;
-use super::{Handle, LiveSync, Options, RETRY, status};
+use super::credentials::{other_cluster, remote};
+use super::secrets::Secrets;
+use super::{Handle, Options, RETRY, status};
 use crate::kubernetes::cache::Cache;
-use crate::kubernetes::client::{Connection, of_config};
+use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::Writer;
+use crate::metrics::SyncMetrics;
 use crate::reconcile::{self, Reconciler};
 use crate::status::{History, Status};
-use crate::store::kubernetes::{Kubernetes, Settings, StoreStatus, Target};
+use crate::store::kubernetes::{Cluster, Kubernetes, Settings, StoreStatus, Target};
 
 /// Changes within so short a time are one status.
 const COALESCE: Duration = Duration::from_millis(100);
@@ -42,6 +42,8 @@ pub(super) struct Acting {
     pub(super) events: Events,
     pub(super) handle: Handle,
     pub(super) syncs: Arc<Cache<LiveSync>>,
+    /// What lives in the cluster that we run in.
+    pub(super) objects: Arc<Objects>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -63,7 +65,7 @@ struct Task {
 }
 
 /// Why a FabricSync's task ended.
-enum Ended {
+pub(super) enum Ended {
     /// It was told to.
     Cancelled,
     /// Its Secret is another one now.
@@ -223,6 +225,7 @@ impl Task {
             token.cancel();
             tasks.close();
             tasks.wait().await;
+            self.metrics().clear();
             match ended {
                 Ended::Cancelled => return,
                 Ended::Secret => tracing::info!(name = self.name, "the credentials changed"),
@@ -237,6 +240,10 @@ impl Task {
         }
     }
 
+    fn metrics(&self) -> SyncMetrics {
+        self.acting.handle.metrics().of_sync(&self.name)
+    }
+
     fn live(&self) -> Option<Arc<LiveSync>> {
         let namespace = Some(self.acting.connection.namespace.as_str());
         self.acting.syncs.find(namespace, &self.name)
@@ -244,7 +251,9 @@ impl Task {
 
     /// One life with the same credentials.
     async fn follow(&self, tasks: &TaskTracker, cancelled: &CancellationToken) -> Ended {
-        let watched = self.secrets(tasks, cancelled);
+        let seconds = self.acting.options.watch_seconds;
+        let hub = &self.acting.connection;
+        let watched = Secrets::watch(&self.spec, hub, seconds, tasks, cancelled);
         let (secret, kubeconfig) = match watched.first(cancelled).await {
             Ok(found) => found,
             Err(ended) => return ended,
@@ -255,7 +264,7 @@ impl Task {
             Err(error) => return Ended::Failed("InvalidSource", error.to_string()),
         };
         let connection = match kubeconfig {
-            Some(kubeconfig) => match other_cluster(&kubeconfig).await {
+            Some(kubeconfig) => match other_cluster(&kubeconfig, hub).await {
                 Ok(connection) => connection,
                 Err(message) => return Ended::Failed("InvalidKubeconfig", message),
             },
@@ -263,8 +272,11 @@ impl Task {
         };
         let target = Target {
             uid: self.uid.clone(),
-            watch_seconds: self.acting.options.watch_seconds,
             ..Target::new(&connection.namespace, &self.name, self.spec.peer.clone())
+        };
+        let objects = match self.spec.kubeconfig_secret_ref {
+            Some(_) => Objects::watch(&connection, &target.namespace, seconds, tasks, cancelled),
+            None => Arc::clone(&self.acting.objects),
         };
         // Events stand beside the objects that they are about.
         let events = match self.spec.kubeconfig_secret_ref {
@@ -275,14 +287,14 @@ impl Task {
             ),
             None => self.acting.events.clone(),
         };
-        let opened = Kubernetes::open(
-            &connection,
-            target,
+        let cluster = Cluster {
+            connection,
+            objects,
             events,
-            self.acting.leadership.clone(),
-            tasks,
-            cancelled.clone(),
-        );
+            leadership: self.acting.leadership.clone(),
+            metrics: self.metrics(),
+        };
+        let opened = Kubernetes::open(cluster, target, tasks, cancelled.clone());
         let store = match opened.await {
             Ok(store) => store,
             Err(_) if cancelled.is_cancelled() => return Ended::Cancelled,
@@ -323,6 +335,7 @@ impl Task {
         let mut options = reconcile::Options::new(self.spec.peer.clone(), remote, git);
         options.interval = self.spec.interval.get();
         options.limits = self.acting.options.limits;
+        options.metrics = self.metrics();
         options.refuses_rewrites = self.spec.on_rewrite == OnRewrite::Refuse;
         Reconciler::new(options, Arc::clone(store))
     }
@@ -433,159 +446,4 @@ impl Task {
             ..ObjectReference::default()
         }
     }
-
-    /// Watches the Secrets that the FabricSync names, each by itself: no right to see others is needed.
-    fn secrets(&self, tasks: &TaskTracker, cancelled: &CancellationToken) -> Secrets {
-        let acting = &self.acting;
-        let watch = |name: &str| {
-            let config = watcher::Config::default()
-                .fields(&format!("metadata.name={name}"))
-                .timeout(acting.options.watch_seconds);
-            let namespace = &acting.connection.namespace;
-            let secrets: Api<Secret> = Api::namespaced(acting.connection.client.clone(), namespace);
-            let cache = Cache::watch(
-                "secrets",
-                secrets,
-                config,
-                |secret: Secret| secret.data.unwrap_or_default(),
-                tasks,
-                cancelled.clone(),
-            );
-            Watched {
-                name: name.to_owned(),
-                namespace: namespace.clone(),
-                cache,
-            }
-        };
-        let named = |reference: &Option<fabric::api::SecretRef>| {
-            reference.as_ref().map(|reference| watch(&reference.name))
-        };
-        Secrets {
-            git: named(&self.spec.secret_ref),
-            kubeconfig: named(&self.spec.kubeconfig_secret_ref),
-        }
-    }
-}
-
-/// The keys of a Secret.
-type Data = BTreeMap<String, ByteString>;
-
-/// The Secrets that a FabricSync names.
-struct Secrets {
-    git: Option<Watched>,
-    kubeconfig: Option<Watched>,
-}
-
-struct Watched {
-    name: String,
-    namespace: String,
-    cache: Arc<Cache<Data>>,
-}
-
-// === impl Secrets ===
-
-impl Secrets {
-    /// The credentials, and the kubeconfig of another cluster.
-    async fn first(
-        &self,
-        cancelled: &CancellationToken,
-    ) -> Result<(Option<Data>, Option<Vec<u8>>), Ended> {
-        let read = async {
-            let git = match &self.git {
-                Some(watched) => Some(watched.read().await?),
-                None => None,
-            };
-            let kubeconfig = match &self.kubeconfig {
-                Some(watched) => {
-                    let mut data = watched.read().await?;
-                    let kubeconfig = data.remove("kubeconfig");
-                    let text = format!("the Secret {} has no key `kubeconfig`", watched.name);
-                    Some(kubeconfig.ok_or(Ended::Failed("SecretIncomplete", text))?.0)
-                }
-                None => None,
-            };
-            Ok((git, kubeconfig))
-        };
-        let read = cancelled.run_until_cancelled(read).await;
-        read.unwrap_or(Err(Ended::Cancelled))
-    }
-
-    /// Waits until one of them is another one.
-    async fn changed(&self) {
-        let changed = |watched: &Option<Watched>| {
-            let watched = watched.as_ref().map(|watched| {
-                let changes = watched.cache.changes();
-                (
-                    watched.data(),
-                    watched.cache.clone(),
-                    changes,
-                    watched.name.clone(),
-                    watched.namespace.clone(),
-                )
-            });
-            async move {
-                let Some((before, cache, mut changes, name, namespace)) = watched else {
-                    return std::future::pending().await;
-                };
-                loop {
-                    changes.next().await;
-                    let now = cache
-                        .find(Some(&namespace), &name)
-                        .map(|data| (*data).clone());
-                    if now != before {
-                        return;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = changed(&self.git) => {}
-            () = changed(&self.kubeconfig) => {}
-        }
-    }
-}
-
-// === impl Watched ===
-
-impl Watched {
-    async fn read(&self) -> Result<Data, Ended> {
-        self.cache.synced().await;
-        self.data().ok_or_else(|| {
-            let text = format!("the Secret {} isn't there", self.name);
-            Ended::Failed("SecretNotFound", text)
-        })
-    }
-
-    fn data(&self) -> Option<Data> {
-        let found = self.cache.find(Some(&self.namespace), &self.name)?;
-        Some((*found).clone())
-    }
-}
-
-/// The connection of a kubeconfig out of a Secret.
-async fn other_cluster(kubeconfig: &[u8]) -> Result<Connection, String> {
-    let text = String::from_utf8_lossy(kubeconfig);
-    let kubeconfig =
-        kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
-    let is_program = |user: &kube::config::NamedAuthInfo| {
-        let info = user.auth_info.as_ref();
-        info.is_some_and(|info| {
-            info.exec.is_some()
-                || info.auth_provider.is_some()
-                || info.token_file.is_some()
-                || info.client_key.is_some()
-        })
-    };
-    if kubeconfig.auth_infos.iter().any(is_program) {
-        return Err("a kubeconfig from a Secret may start no program and name no file".to_owned());
-    }
-    let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| error.to_string())?;
-    let mut connection = of_config(config, "reconciler").map_err(|error| error.to_string())?;
-    if connection.namespace == "default" {
-        // The context says nothing of it.
-        "clusterlink-system".clone_into(&mut connection.namespace);
-    }
-    Ok(connection)
 }
