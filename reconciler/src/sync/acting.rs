@@ -74,33 +74,34 @@ impl Acting {
         syncs.sort_by_key(|sync| (sync.meta.created, sync.meta.name.clone()));
         // One for this cluster, the oldest, and in a hub any number for others.
         let mut local = None;
+        let mut idle: Vec<(Arc<LiveSync>, &str, String)> = Vec::new();
         let mut wanted: BTreeMap<String, Arc<LiveSync>> = BTreeMap::new();
         for sync in syncs {
             let name = sync.meta.name.clone();
             let spec = match &sync.spec {
                 Ok(spec) => spec,
                 Err(error) => {
-                    self.say_idle(&sync, "InvalidSpec", error).await;
+                    idle.push((Arc::clone(&sync), "InvalidSpec", error.clone()));
                     continue;
                 }
             };
             let is_remote = spec.kubeconfig_secret_ref.is_some();
             if is_remote && !self.options.hub {
                 let text = "spec.kubeconfigSecretRef is heeded by `weft reconcile --hub` alone";
-                self.say_idle(&sync, "NotAHub", text).await;
+                idle.push((sync, "NotAHub", text.to_owned()));
                 continue;
             }
             if !is_remote {
                 if let Some(first) = &local {
                     let text = format!("the FabricSync {first} is older; a cluster keeps to one");
-                    self.say_idle(&sync, "Superseded", &text).await;
+                    idle.push((sync, "Superseded", text));
                     continue;
                 }
                 local = Some(name.clone());
             }
             if spec.suspend {
                 let text = "nothing is fetched or applied; what is in force stays";
-                self.say_idle(&sync, "Suspended", text).await;
+                idle.push((sync, "Suspended", text.to_owned()));
                 continue;
             }
             wanted.insert(name, sync);
@@ -118,6 +119,10 @@ impl Acting {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
+        }
+        // Once it is true: a task that ran has come to its end.
+        for (sync, reason, message) in idle {
+            self.say_idle(&sync, reason, &message).await;
         }
         for (name, sync) in wanted {
             if running.contains_key(&name) {
