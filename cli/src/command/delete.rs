@@ -109,6 +109,7 @@ impl Peer {
         }
         for kind in [
             "ClusterRoleBinding",
+            "RoleBinding",
             "ClusterRole",
             "ServiceAccount",
             "Secret",
