@@ -25,13 +25,13 @@ use weft_tests::api_server::has_condition;
 use weft_tests::certificates::Authority;
 use weft_tests::process::Signal;
 use weft_tests::repository::FabricRepository;
-use weft_tests::role::{ClusterGateway, Reconciler, SYSTEM};
+use weft_tests::role::{ClusterGateway, OPERATOR, Reconciler, SYSTEM};
 use weft_tests::wait::{holds, wait_for};
 use weft_tests::yaml;
 
 use self::roles::refused::{self, Request};
 use self::roles::right::{Given, Used};
-use self::roles::stage::{OPERATOR, Role, SHOP, Stage, instance};
+use self::roles::stage::{Role, SHOP, Stage, instance};
 
 /// Rights that no request shows, and why the roles have them all the same.
 const UNSEEN: [(&str, &str); 4] = [

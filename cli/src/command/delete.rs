@@ -70,7 +70,7 @@ impl Delete {
 
 impl Peer {
     async fn remove(self) -> anyhow::Result<()> {
-        let connection = self.cluster.connect("delete").await?;
+        let connection = self.cluster.reach("delete").await?;
         let client = &connection.client;
         self.check_objects(client).await?;
         let mut removal = Removal {
@@ -83,6 +83,8 @@ impl Peer {
         let of_weft = "app.kubernetes.io/part-of=weft";
         let of_operator = "app.kubernetes.io/managed-by=weft-operator";
         removal.labelled("Deployment", of_weft).await?;
+        // The one of an installation without an operator.
+        removal.labelled("Service", of_weft).await?;
         for kind in [
             "ClusterRoleBinding",
             "RoleBinding",
@@ -160,7 +162,8 @@ impl Peer {
         let count = by_hand.len();
         by_hand.truncate(10);
         let failed: anyhow::Result<()> = Err(anyhow::anyhow!(
-            "{count} objects were applied by hand and would go with their kinds: {}{}",
+            "{count} {} applied by hand and would go with the kinds: {}{}",
+            if count == 1 { "object was" } else { "objects were" },
             by_hand.join(", "),
             if count > 10 { ", ..." } else { "" }
         ));

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::stage::{OPERATOR, SHOP};
-use weft_tests::role::SYSTEM;
+use super::stage::SHOP;
+use weft_tests::role::{OPERATOR, SYSTEM};
 
 /// A request.
 #[derive(Clone, Debug)]

@@ -1,17 +1,13 @@
 //! A cluster in which each role runs with its own token, behind a proxy of its own.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use serde_json::Value;
 use weft_tests::api_proxy::ApiProxy;
 use weft_tests::api_server::{ApiServer, Kubectl};
-use weft_tests::binary::{clean, weft};
-use weft_tests::process::{Process, Signal};
-use weft_tests::role::SYSTEM;
+use weft_tests::process::Signal;
+use weft_tests::role::{OPERATOR, Operator, SYSTEM};
 
-/// The namespace of the operator.
-pub(crate) const OPERATOR: &str = "clusterlink-operator";
 /// A namespace of users.
 pub(crate) const SHOP: &str = "shop";
 
@@ -27,7 +23,7 @@ pub(crate) struct Stage {
     pub(crate) operator: Role,
     pub(crate) controlplane: Role,
     pub(crate) dataplane: Role,
-    process: Process,
+    process: Operator,
     pub(crate) kubectl: Kubectl,
     pub(crate) server: ApiServer,
 }
@@ -50,14 +46,7 @@ impl Stage {
             proxy: ApiProxy::start(&server),
         };
         let operator = role("cl-operator-controller-manager", OPERATOR);
-        let config = operator.kubeconfig(&server);
-        let mut command = Command::new(weft());
-        clean(&mut command)
-            .args(["operator", "--admin", "127.0.0.1:0"])
-            .args(["--lease-duration", "2s", "--namespace", OPERATOR])
-            .arg("--kubeconfig")
-            .arg(config);
-        let process = Process::start("the operator", &mut command);
+        let process = Operator::start(&operator.kubeconfig(&server));
         kubectl.apply(&instance(OPERATOR, SYSTEM, ""));
         for account in ["cl-controlplane", "cl-dataplane"] {
             // The last of what gives an account its rights.
@@ -83,8 +72,8 @@ impl Stage {
 
     /// Ends the operator as a rollout does.
     pub(crate) fn stop_operator(&mut self) {
-        self.process.signal(Signal::TERM);
-        self.process.wait();
+        self.process.process().signal(Signal::TERM);
+        self.process.process().wait();
     }
 }
 
