@@ -215,7 +215,8 @@ impl Operator {
             }
             let version = live.map_or_else(String::new, |live| live.meta.resource_version.clone());
             let attempt = (version, object.body.clone());
-            if self.written.get(&object.key) == Some(&attempt) {
+            // What isn't there is made, however often somebody deletes it.
+            if live.is_some() && self.written.get(&object.key) == Some(&attempt) {
                 continue;
             }
             let result = self.apply(object).await;

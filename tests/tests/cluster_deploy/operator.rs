@@ -145,10 +145,9 @@ fn has_option(deployment: &Value, option: &str, value: &str) -> bool {
 fn the_external_service_follows_the_instance() {
     let stage = Stage::new(&json!({}));
     let annotation = |service: &Value| service["metadata"]["annotations"]["example.org/a"].clone();
-    stage.wait_for_front(
-        "a load balancer, unless something else is said",
-        |service| service["spec"]["type"] == "LoadBalancer" && first_port(service)["port"] == 443,
-    );
+    stage.wait_for_front("inside alone, unless something else is said", |service| {
+        service["spec"]["type"] == "ClusterIP" && first_port(service)["port"] == 443
+    });
     stage.change(&json!({"ingress": {
         "type": "LoadBalancer", "port": 8443, "annotations": {"example.org/a": "one"},
     }}));
