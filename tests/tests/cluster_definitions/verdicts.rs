@@ -140,9 +140,11 @@ fn counts(families: &[(String, Family)]) -> Vec<Case> {
         let labels: Map<_, _> = (0..count)
             .map(|n| (format!("{LONGEST_KEY}{n:010}"), "v".repeat(63).into()))
             .collect();
+        let labels = Value::Object(labels);
         for (name, pointer, value) in [
             ("peer.yaml", "/spec/gateways", Value::Array(gateways)),
-            ("instance.yaml", "/spec/peerLabels", Value::Object(labels)),
+            ("instance.yaml", "/spec/peerLabels", labels.clone()),
+            ("instance.yaml", "/spec/ingress/annotations", labels),
         ] {
             let (file, family) = families.iter().find(|(file, _)| file == name).unwrap();
             let change = Change::from_iter([(pointer.to_owned(), value)]);
