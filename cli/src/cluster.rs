@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use reconciler::kubernetes::cache::WATCH_SECONDS;
-use reconciler::kubernetes::client::{Access, Connection, connect};
+use reconciler::kubernetes::client::{Access, ConnectError, Connection, connect, reach};
 
 use crate::failure::Hint as _;
 
@@ -53,11 +53,21 @@ impl ClusterArgs {
             // The roles' loops send again what calls for it, each in its own time.
             retries: matches!(role, "deploy" | "delete"),
         };
-        connect(&access, role)
-            .await
-            .context("cannot connect to the cluster")
-            .hint(|| "name one with --kubeconfig and --context".to_owned())
+        told(connect(&access, role).await)
     }
+
+    /// Sets up the connection, and sees that the server is there.
+    pub(crate) async fn reach(&self, role: &str) -> anyhow::Result<Connection> {
+        let connection = self.connect(role).await?;
+        told(reach(&connection).await)?;
+        Ok(connection)
+    }
+}
+
+fn told<T>(result: Result<T, ConnectError>) -> anyhow::Result<T> {
+    result
+        .context("cannot connect to the cluster")
+        .hint(|| "name one with --kubeconfig and --context".to_owned())
 }
 
 // === impl RoleArgs ===

@@ -60,6 +60,12 @@ fn write(out: &mut dyn std::io::Write, error: &anyhow::Error) -> std::io::Result
     let mut last = escape::text(&error.to_string()).into_owned();
     writeln!(out, "{red}error{red:#}: {last}")?;
     for cause in error.chain().skip(1) {
+        // What an API server says is told once, and in its words.
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref() {
+            let text = escape::text(&status.message);
+            writeln!(out, "  {bold}caused by{bold:#}: {text}")?;
+            break;
+        }
         let text = escape::text(&cause.to_string()).into_owned();
         // Some errors repeat their source's words in their own.
         if !last.ends_with(&text) {

@@ -68,7 +68,8 @@ pub async fn run(context: Context, cancelled: CancellationToken) {
         loop {
             let view = caches.view();
             if let Some(revision) = view.enforced() {
-                context.metrics.note_enforced(revision);
+                let server = &context.connection.server;
+                context.metrics.note_enforced(server, revision);
             }
             let is_done = pen.write_all(&view).await;
             let retry = async {

@@ -31,6 +31,7 @@ pub struct Metrics(Arc<Counted>);
 #[derive(Clone, Debug)]
 pub struct SyncMetrics {
     name: Arc<str>,
+    server: Arc<str>,
     metrics: Metrics,
 }
 
@@ -97,6 +98,7 @@ struct Progress {
 /// A commit in force.
 #[derive(Debug)]
 struct InForce {
+    server: Arc<str>,
     revision: String,
     committed: Option<Timestamp>,
     /// Whether it is to be seen how long the gateways take.
@@ -182,11 +184,12 @@ impl Metrics {
         }))
     }
 
-    /// For the work of one FabricSync.
+    /// For the work of one FabricSync, in the cluster of this API server.
     #[must_use]
-    pub fn of_sync(&self, name: &str) -> SyncMetrics {
+    pub fn of_sync(&self, name: &str, server: &str) -> SyncMetrics {
         SyncMetrics {
             name: name.into(),
+            server: server.into(),
             metrics: self.clone(),
         }
     }
@@ -196,14 +199,15 @@ impl Metrics {
         self.0.leader.set(leads.into());
     }
 
-    /// Notes that all gateways of the cluster that we run in are at this revision.
-    pub fn note_enforced(&self, revision: &str) {
+    /// Notes that all gateways of a cluster are at this revision.
+    pub fn note_enforced(&self, server: &str, revision: &str) {
         let now = Timestamp::now();
         for progress in self.0.progress.lock().values_mut() {
             let Some(in_force) = &mut progress.in_force else {
                 continue;
             };
-            if in_force.is_awaited && in_force.revision == revision {
+            let is_it = *in_force.server == *server && in_force.revision == revision;
+            if is_it && in_force.is_awaited {
                 in_force.is_awaited = false;
                 let seconds = in_force.committed.map(|time| seconds_between(time, now));
                 if let Some(seconds) = seconds {
@@ -414,6 +418,7 @@ impl SyncMetrics {
             commit: revision.to_owned(),
         };
         let in_force = InForce {
+            server: Arc::clone(&self.server),
             revision: revision.to_owned(),
             committed,
             is_awaited: is_news,
@@ -546,7 +551,7 @@ impl SyncMetrics {
 impl Default for SyncMetrics {
     /// For work that nobody looks at.
     fn default() -> Self {
-        Metrics::default().of_sync("weft")
+        Metrics::default().of_sync("weft", "")
     }
 }
 
@@ -610,7 +615,7 @@ mod tests {
     #[test]
     fn what_stands_for_a_sync_goes_with_it() {
         let metrics = Metrics::default();
-        let sync = metrics.of_sync("weft");
+        let sync = metrics.of_sync("weft", "here");
         let committed = Timestamp::now() - Duration::from_secs(90);
         sync.begin_round();
         sync.set_in_force("1111", Some(committed), false);
@@ -634,9 +639,14 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(!text.contains("1111"), "{text}");
-        // Another revision, and then once for the right one.
-        for revision in ["1111", "2222", "2222"] {
-            metrics.note_enforced(revision);
+        // Another revision, another cluster, and then once for the right one.
+        for (server, revision) in [
+            ("here", "1111"),
+            ("there", "2222"),
+            ("here", "2222"),
+            ("here", "2222"),
+        ] {
+            metrics.note_enforced(server, revision);
         }
         sync.clear();
         let text = metrics.encode();
@@ -652,7 +662,7 @@ mod tests {
     #[test]
     fn a_round_that_runs_is_no_stuck_one() {
         let metrics = Metrics::default();
-        metrics.of_sync("weft").begin_round();
+        metrics.of_sync("weft", "here").begin_round();
         assert_eq!(metrics.stuck(), None);
     }
 }

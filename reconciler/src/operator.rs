@@ -142,11 +142,15 @@ async fn lead(
     }
 }
 
-/// The objects that an Instance of this spec is made of.
+/// What an Instance of this spec would be made of, for a cluster without an operator: labelled as what
+/// is installed, since an operator takes away what is labelled as its own and no Instance wants.
 #[must_use]
 pub fn objects(spec: &InstanceSpec) -> Vec<Value> {
-    let wanted = made::wanted(&Meta::default(), spec).into_iter();
-    wanted.map(|wanted| wanted.body).collect()
+    let mut objects = made::bodies(spec);
+    for object in &mut objects {
+        object["metadata"]["labels"] = json!({ "app.kubernetes.io/part-of": "weft" });
+    }
+    objects
 }
 
 // === impl Operator ===
@@ -211,7 +215,8 @@ impl Operator {
             }
             let version = live.map_or_else(String::new, |live| live.meta.resource_version.clone());
             let attempt = (version, object.body.clone());
-            if self.written.get(&object.key) == Some(&attempt) {
+            // What isn't there is made, however often somebody deletes it.
+            if live.is_some() && self.written.get(&object.key) == Some(&attempt) {
                 continue;
             }
             let result = self.apply(object).await;

@@ -11,6 +11,7 @@ pub mod admin;
 mod credentials;
 mod secrets;
 mod status;
+mod task;
 mod webhook;
 
 use std::path::PathBuf;
@@ -68,6 +69,9 @@ pub struct Handle {
     health: Arc<Mutex<Health>>,
     metrics: Metrics,
 }
+
+/// A trigger that is fired with the others.
+struct Listed(Handle, Trigger);
 
 /// How a reconciler does.
 #[derive(Clone, Debug, Default)]
@@ -204,6 +208,12 @@ impl Handle {
         }
     }
 
+    /// Has a trigger fired with the others, as long as what is returned is held.
+    fn list(&self, trigger: &Trigger) -> Listed {
+        self.triggers.lock().push(trigger.clone());
+        Listed(self.clone(), trigger.clone())
+    }
+
     /// Notes that this process leads and sees what it works on.
     pub(crate) fn set_synced(&self) {
         let mut health = self.health.lock();
@@ -222,5 +232,12 @@ impl Handle {
     #[must_use]
     pub fn health(&self) -> Health {
         self.health.lock().clone()
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut triggers = self.0.triggers.lock();
+        triggers.retain(|other| !other.is_same(&self.1));
     }
 }

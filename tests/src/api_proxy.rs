@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -150,17 +150,39 @@ impl ApiProxy {
         }
     }
 
-    /// A kubeconfig that leads through the proxy.
+    /// A kubeconfig that leads through the proxy, as the cluster's administrator.
     pub fn kubeconfig(&self) -> PathBuf {
+        self.write_kubeconfig("kubeconfig", &json!({}))
+    }
+
+    /// A kubeconfig that leads through the proxy, as the user of another one, who has a token.
+    pub fn kubeconfig_as(&self, user: &Path) -> PathBuf {
+        let config = fs::read_to_string(user).expect("the user's kubeconfig");
+        let config: Value = serde_yaml::from_str(&config).expect("the kubeconfig is YAML");
+        let user_of = &config["users"][0]["user"];
+        assert!(
+            user_of["token"].is_string(),
+            "without a token the proxy is the administrator"
+        );
+        let name = user.file_name().expect("a file").to_string_lossy();
+        self.write_kubeconfig(&name, user_of)
+    }
+
+    /// The proxy's address; it speaks HTTP.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn write_kubeconfig(&self, name: &str, user: &Value) -> PathBuf {
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.address) } }],
-            "users": [{ "name": "proxy", "user": {} }],
+            "users": [{ "name": "proxy", "user": user }],
             "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "proxy" } }],
             "current-context": "proxy",
         });
-        let file = self.directory.path().join("kubeconfig");
+        let file = self.directory.path().join(name);
         fs::write(&file, config.to_string()).expect("a kubeconfig is written");
         file
     }

@@ -1,4 +1,4 @@
-//! The roles of a cluster as processes outside of it: reconcilers and gateways.
+//! The roles of a cluster as processes outside of it: reconcilers, gateways, operators.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,6 +15,8 @@ use crate::process::Process;
 
 /// The namespace that the roles are told to work in.
 pub const SYSTEM: &str = "clusterlink-system";
+/// The namespace of the operator.
+pub const OPERATOR: &str = "clusterlink-operator";
 
 /// What webhooks are signed with.
 const WEBHOOK_SECRET: &str = "It's a Secret to Everybody\n";
@@ -25,6 +27,12 @@ pub struct Reconciler {
     process: Process,
     address: Loopback,
     _state: TempDir,
+}
+
+/// A `weft operator` that runs.
+#[derive(Debug)]
+pub struct Operator {
+    process: Process,
 }
 
 /// A `weft gateway`, running or not.
@@ -103,6 +111,28 @@ impl Reconciler {
     pub fn wait_until_it_leads(&self) {
         self.process
             .wait_for_line("that it leads", |line| line.contains("leads=true"));
+    }
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// Starts an operator.
+    pub fn start(kubeconfig: &Path) -> Self {
+        let mut command = Command::new(weft());
+        clean(&mut command)
+            .args(["operator", "--admin", "127.0.0.1:0"])
+            .args(["--lease-duration", "2s", "--namespace", OPERATOR])
+            .arg("--kubeconfig")
+            .arg(kubeconfig);
+        Self {
+            process: Process::start("the operator", &mut command),
+        }
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
     }
 }
 

@@ -56,8 +56,8 @@ struct Removal<'a> {
     client: &'a Client,
     is_trial: bool,
     count: usize,
-    /// What must be gone in the end.
-    waits: Vec<Place>,
+    /// What must be gone in the end, and the uid that it had.
+    waits: Vec<(Place, Option<String>)>,
 }
 
 impl Delete {
@@ -70,7 +70,7 @@ impl Delete {
 
 impl Peer {
     async fn remove(self) -> anyhow::Result<()> {
-        let connection = self.cluster.connect("delete").await?;
+        let connection = self.cluster.reach("delete").await?;
         let client = &connection.client;
         self.check_objects(client).await?;
         let mut removal = Removal {
@@ -79,10 +79,15 @@ impl Peer {
             count: 0,
             waits: Vec::new(),
         };
-        // First who would make it all anew: the operator, and everybody's access.
+        // First who would make it all anew: the operator, and everybody's access. Their processes still
+        // run for a while.
         let of_weft = "app.kubernetes.io/part-of=weft";
         let of_operator = "app.kubernetes.io/managed-by=weft-operator";
-        removal.labelled("Deployment", of_weft).await?;
+        for kind in ["Deployment", "ClusterRoleBinding", "RoleBinding"] {
+            removal.labelled(kind, of_weft).await?;
+        }
+        // The one of an installation without an operator.
+        removal.labelled("Service", of_weft).await?;
         for kind in [
             "ClusterRoleBinding",
             "RoleBinding",
@@ -107,12 +112,7 @@ impl Peer {
                 json!({ "kind": "CustomResourceDefinition", "metadata": { "name": name } });
             removal.delete(Place::of(&object)?, None).await?;
         }
-        for kind in [
-            "ClusterRoleBinding",
-            "ClusterRole",
-            "ServiceAccount",
-            "Secret",
-        ] {
+        for kind in ["ClusterRole", "ServiceAccount", "Secret"] {
             removal.labelled(kind, of_weft).await?;
         }
         for lease in ["weft-reconciler", "weft-operator"] {
@@ -159,7 +159,12 @@ impl Peer {
         let count = by_hand.len();
         by_hand.truncate(10);
         let failed: anyhow::Result<()> = Err(anyhow::anyhow!(
-            "{count} objects were applied by hand and would go with their kinds: {}{}",
+            "{count} {} applied by hand and would go with the kinds: {}{}",
+            if count == 1 {
+                "object was"
+            } else {
+                "objects were"
+            },
             by_hand.join(", "),
             if count > 10 { ", ..." } else { "" }
         ));
@@ -199,7 +204,7 @@ impl Removal<'_> {
         if install::delete(self.client, &place, uid).await? {
             self.count += 1;
             tell!("deleted {place}");
-            self.waits.push(place);
+            self.waits.push((place, uid.map(str::to_owned)));
         }
         Ok(())
     }
@@ -224,17 +229,23 @@ impl Removal<'_> {
     }
 }
 
-async fn wait_until_gone(client: &Client, places: &[Place]) -> anyhow::Result<()> {
+async fn wait_until_gone(
+    client: &Client,
+    places: &[(Place, Option<String>)],
+) -> anyhow::Result<()> {
     let begun = Instant::now();
-    for place in places {
+    for (place, uid) in places {
         let api = install::api(client, &place.resource, place.namespace.as_deref());
         loop {
-            match api.get_opt(&place.name).await {
-                Ok(None) => break,
-                Ok(Some(_)) => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot look for the {place}"));
-                }
+            let found = api.get_opt(&place.name).await;
+            let found = found.with_context(|| format!("cannot look for the {place}"))?;
+            let Some(found) = found else { break };
+            // A process that was about to end has made it anew.
+            if uid.is_some()
+                && found.metadata.uid != *uid
+                && found.metadata.deletion_timestamp.is_none()
+            {
+                install::delete(client, place, found.metadata.uid.as_deref()).await?;
             }
             if begun.elapsed() > GONE {
                 bail!(

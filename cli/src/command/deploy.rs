@@ -81,7 +81,7 @@ impl Peer {
     }
 
     async fn install(self, installation: Installation) -> anyhow::Result<()> {
-        let connection = self.cluster.connect("deploy").await?;
+        let connection = self.cluster.reach("deploy").await?;
         let client = &connection.client;
         let is_trial = self.options.dry_run == Some(DryRun::Server);
         let namespace = &self.options.namespace;
@@ -100,19 +100,20 @@ impl Peer {
                 return missing.hint(|| format!("kubectl create namespace {namespace}"));
             }
         }
+        if self.options.start == Start::All {
+            self.check_instances(client, &installation.instance).await?;
+        }
+        if is_trial {
+            return try_all(client, &installation).await;
+        }
         let apply = async |objects: Vec<Value>| -> anyhow::Result<()> {
             for object in objects {
-                install::apply(client, &object, is_trial).await?;
+                install::apply(client, &object, false).await?;
                 tell!("applied {}", install::Place::of(&object)?);
             }
             Ok(())
         };
         apply(install::definitions()?).await?;
-        if is_trial {
-            // Objects of kinds that aren't there yet, and of namespaces, can't be tried.
-            tell!("the definitions would be accepted; nothing was changed");
-            return Ok(());
-        }
         install::wait_until_established(client).await?;
         apply(installation.base.clone()).await?;
         apply(installation.secrets.clone()).await?;
@@ -139,6 +140,39 @@ impl Peer {
         Ok(())
     }
 
+    /// Refuses to begin what would come to nothing: ours acts for one namespace, and of the Instances
+    /// of a namespace the oldest one acts.
+    async fn check_instances(&self, client: &kube::Client, own: &Value) -> anyhow::Result<()> {
+        let namespace = &self.options.namespace;
+        let own = install::Place::of(own)?;
+        let mut live = install::list(client, "Instance", "").await?;
+        live.retain(|live| live.metadata.deletion_timestamp.is_none());
+        live.sort_by_key(|live| live.metadata.creation_timestamp.clone());
+        for live in live {
+            let place = install::Place::of_live(&own.resource, &live);
+            let theirs = live.data["spec"]["namespace"].as_str().unwrap_or(SYSTEM);
+            let (failed, hint): (anyhow::Result<()>, _) = match (place == own, theirs == namespace)
+            {
+                (true, true) => return Ok(()),
+                (true, false) => (
+                    Err(anyhow::anyhow!(
+                        "Weft is installed in this cluster already, in the namespace {theirs}"
+                    )),
+                    format!("`weft delete peer --namespace {theirs} ...` removes it"),
+                ),
+                (false, true) => (
+                    Err(anyhow::anyhow!(
+                        "the namespace {namespace} belongs to the {place} already"
+                    )),
+                    "name another one with --namespace, or delete that Instance".to_owned(),
+                ),
+                (false, false) => continue,
+            };
+            return failed.hint(|| hint);
+        }
+        Ok(())
+    }
+
     fn tell_what_is_next(&self, installation: &Installation) {
         let namespace = &self.options.namespace;
         if !self.options.wait {
@@ -156,6 +190,30 @@ impl Peer {
             ),
         }
     }
+}
+
+/// Asks the server whether it would accept everything, as far as it can tell.
+async fn try_all(client: &kube::Client, installation: &Installation) -> anyhow::Result<()> {
+    for object in installation.all()? {
+        let place = install::Place::of(&object)?;
+        let tried = install::apply(client, &object, true).await;
+        let missing = tried.as_ref().err().and_then(|error| error.downcast_ref());
+        match missing {
+            // Its namespace or its kind isn't there before it is made.
+            Some(kube::Error::Api(status)) if status.code == 404 => {
+                tell!(
+                    "would apply {place}, which can't be tried yet: {}",
+                    status.message
+                );
+            }
+            _ => {
+                tried?;
+                tell!("would apply {place}");
+            }
+        }
+    }
+    tell!("nothing was changed");
+    Ok(())
 }
 
 /// Writes a file that only its owner can read: it may hold a key.

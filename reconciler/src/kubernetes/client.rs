@@ -9,12 +9,15 @@ use http_body_util::{BodyExt as _, Full};
 use kube::client::{ClientBuilder, DynBody};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+use tokio::time::timeout;
 use tower::util::MapResponseLayer;
 
 use super::count::{Count, Requests};
 
 /// The server may take so long for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A server that hasn't told its version by then won't: it takes milliseconds.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// How an API server is found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,9 +57,32 @@ pub enum ConnectError {
         #[source]
         source: Box<KubeconfigError>,
     },
+    /// The kubeconfig doesn't have the context that was named.
+    #[error("the kubeconfig{} has no context {name}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
+    NoContext {
+        /// The file, where one was named.
+        path: Option<PathBuf>,
+        /// The context.
+        name: String,
+    },
     /// There is neither a kubeconfig nor a cluster around.
     #[error("no cluster is configured: there is no kubeconfig, and this doesn't run in a cluster")]
     Nowhere(#[source] Box<kube::config::InferConfigError>),
+    /// The server isn't there, or doesn't answer.
+    #[error("the API server {server} can't be reached{}", if source.is_none() { ": no answer came in time" } else { "" })]
+    Unreachable {
+        /// The server's address.
+        server: String,
+        /// Why; none where no answer came in time.
+        #[source]
+        source: Option<Box<kube::Error>>,
+    },
+    /// The server doesn't take our credentials.
+    #[error("the API server {server} doesn't accept the credentials of the kubeconfig")]
+    Stranger {
+        /// The server's address.
+        server: String,
+    },
     /// The client can't be made of the configuration.
     #[error("can't set up the connection to {server}")]
     Setup {
@@ -76,9 +102,15 @@ pub async fn connect(access: &Access, role: &str) -> Result<Connection, ConnectE
         context: access.context.clone(),
         ..KubeConfigOptions::default()
     };
-    let refused = |source: KubeconfigError| ConnectError::Kubeconfig {
-        path: access.kubeconfig.clone(),
-        source: Box::new(source),
+    let refused = |source: KubeconfigError| {
+        let path = access.kubeconfig.clone();
+        match source {
+            KubeconfigError::LoadContext(name) => ConnectError::NoContext { path, name },
+            source => ConnectError::Kubeconfig {
+                path,
+                source: Box::new(source),
+            },
+        }
     };
     let config = match (&access.kubeconfig, &access.context) {
         (Some(path), _) => {
@@ -93,6 +125,26 @@ pub async fn connect(access: &Access, role: &str) -> Result<Connection, ConnectE
             .map_err(|source| ConnectError::Nowhere(Box::new(source)))?,
     };
     of_config_with(config, role, access.retries, Requests::default())
+}
+
+/// Asks the server for its version: whether it is there, and knows us.
+pub async fn reach(connection: &Connection) -> Result<(), ConnectError> {
+    let server = || connection.server.clone();
+    match timeout(ANSWER, connection.client.apiserver_version()).await {
+        Ok(Err(kube::Error::Api(status))) if status.code == 401 => {
+            Err(ConnectError::Stranger { server: server() })
+        }
+        // Whatever it says else: it is there.
+        Ok(Ok(_) | Err(kube::Error::Api(_))) => Ok(()),
+        Ok(Err(source)) => Err(ConnectError::Unreachable {
+            server: server(),
+            source: Some(Box::new(source)),
+        }),
+        Err(_) => Err(ConnectError::Unreachable {
+            server: server(),
+            source: None,
+        }),
+    }
 }
 
 /// Sets up the connection of a configuration, whose requests are counted with others.

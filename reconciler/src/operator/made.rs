@@ -59,6 +59,19 @@ pub(super) fn label(instance: &Meta) -> String {
 
 /// All that an Instance is made of.
 pub(super) fn wanted(instance: &Meta, spec: &InstanceSpec) -> Vec<Wanted> {
+    let label = label(instance);
+    bodies(spec)
+        .into_iter()
+        .map(|mut body| {
+            body["metadata"]["labels"][MANAGED_BY.0] = json!(MANAGED_BY.1);
+            body["metadata"]["labels"][INSTANCE] = json!(label);
+            Wanted::of(body)
+        })
+        .collect()
+}
+
+/// The same where no Instance is.
+pub(super) fn bodies(spec: &InstanceSpec) -> Vec<Value> {
     let mut objects = Vec::new();
     for account in [CONTROLPLANE, DATAPLANE] {
         objects.push(json!({
@@ -98,15 +111,7 @@ pub(super) fn wanted(instance: &Meta, spec: &InstanceSpec) -> Vec<Wanted> {
     objects.push(controlplane(spec));
     objects.push(dataplane(spec));
     objects.push(front(spec));
-    let label = label(instance);
     objects
-        .into_iter()
-        .map(|mut body| {
-            body["metadata"]["labels"][MANAGED_BY.0] = json!(MANAGED_BY.1);
-            body["metadata"]["labels"][INSTANCE] = json!(label);
-            Wanted::of(body)
-        })
-        .collect()
 }
 
 fn controlplane(spec: &InstanceSpec) -> Value {

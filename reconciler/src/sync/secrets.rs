@@ -11,7 +11,7 @@ use kube::runtime::watcher;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::acting::Ended;
+use super::task::Ended;
 use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
 

@@ -103,22 +103,28 @@ impl Installation {
         })
     }
 
-    /// Everything, with the keys masked.
-    pub(super) fn masked(&self) -> anyhow::Result<Vec<Value>> {
+    /// Everything, in the order in which it is applied.
+    pub(super) fn all(&self) -> anyhow::Result<Vec<Value>> {
         let mut objects = install::definitions()?;
         objects.extend(self.base.iter().cloned());
-        objects.extend(self.secrets.iter().cloned().map(|mut secret| {
-            if let Some(Value::Object(data)) = secret.get_mut("stringData") {
+        objects.extend(self.secrets.iter().cloned());
+        objects.extend(self.sync.clone());
+        objects.push(self.instance.clone());
+        Ok(objects)
+    }
+
+    /// Everything, with the keys masked.
+    pub(super) fn masked(&self) -> anyhow::Result<Vec<Value>> {
+        let mut objects = self.all()?;
+        for object in &mut objects {
+            if let Some(Value::Object(data)) = object.get_mut("stringData") {
                 for (key, value) in data.iter_mut() {
                     if key.contains("key") {
                         *value = json!("(masked)");
                     }
                 }
             }
-            secret
-        }));
-        objects.extend(self.sync.clone());
-        objects.push(self.instance.clone());
+        }
         Ok(objects)
     }
 

@@ -42,7 +42,7 @@ pub(crate) struct Options {
     pub(super) ingress: IngressType,
 
     /// The external port
-    #[arg(long, value_name = "PORT", help_heading = "Gateways")]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Gateways")]
     pub(super) ingress_port: Option<u16>,
 
     /// An annotation of the external Service; may be given several times
