@@ -25,9 +25,12 @@ use tokio_util::task::TaskTracker;
 
 use self::view::Caches;
 use self::write::Pen;
+use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::objects::{LiveSync, Objects};
+use crate::metrics::Metrics;
 
 /// Events within so short a time are looked at together.
 const BURST: Duration = Duration::from_millis(30);
@@ -47,6 +50,11 @@ pub struct Context {
     pub events: Events,
     /// How long one watch lasts.
     pub watch_seconds: u32,
+    /// What lives in the cluster.
+    pub(crate) objects: Arc<Objects>,
+    pub(crate) syncs: Arc<Cache<LiveSync>>,
+    /// Where is counted how long gateways take.
+    pub metrics: Metrics,
 }
 
 /// Keeps conditions, Services and ports as the objects want them, until `cancelled`.
@@ -59,6 +67,10 @@ pub async fn run(context: Context, cancelled: CancellationToken) {
         caches.synced().await;
         loop {
             let view = caches.view();
+            if let Some(revision) = view.enforced() {
+                let server = &context.connection.server;
+                context.metrics.note_enforced(server, revision);
+            }
             let is_done = pen.write_all(&view).await;
             let retry = async {
                 match is_done {

@@ -9,8 +9,10 @@
 
 pub mod cache;
 pub mod client;
+pub mod count;
 pub mod event;
 pub mod lease;
 pub mod object;
+pub mod objects;
 pub mod resource;
 pub mod write;

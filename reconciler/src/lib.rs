@@ -13,6 +13,7 @@ pub mod controller;
 pub mod git;
 pub mod kubernetes;
 mod lock;
+pub mod metrics;
 pub mod operator;
 pub mod reconcile;
 pub mod status;

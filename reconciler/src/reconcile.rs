@@ -19,6 +19,7 @@ use self::schedule::Schedule;
 use self::source::{Built, Source};
 use self::watch::ReferenceWatch;
 use crate::git::{self, CommitId, FetchLimits, Remote};
+use crate::metrics::SyncMetrics;
 use crate::status::{Failure, History, Status};
 use crate::store::{Approvals, Desired, Store, StoreError};
 
@@ -41,6 +42,8 @@ pub struct Options {
     pub fetch: FetchLimits,
     /// Whether a commit that doesn't build upon the one in force is refused.
     pub refuses_rewrites: bool,
+    /// Where is counted.
+    pub metrics: SyncMetrics,
 }
 
 /// Brings the newest good state of a repository into force, again and again.
@@ -93,6 +96,7 @@ impl Options {
             limits: Limits::default(),
             fetch: FetchLimits::default(),
             refuses_rewrites: false,
+            metrics: SyncMetrics::default(),
         }
     }
 }
@@ -161,7 +165,10 @@ impl<S: Store> Reconciler<S> {
         while !cancelled.is_cancelled() {
             // Before the fetch: what changes while it runs is seen afterwards.
             watch.look();
+            self.options.metrics.begin_round();
+            let settled = self.settled;
             let result = self.round(&cancelled).await;
+            self.options.metrics.end_round(settled != self.settled);
             if cancelled.is_cancelled() {
                 break;
             }
@@ -215,9 +222,18 @@ impl<S: Store> Reconciler<S> {
         let applied = self.apply(&built, before.as_deref(), cancelled).await;
         let in_force = self.store.in_force();
         let plan = in_force.as_ref().and_then(|desired| desired.plan.as_ref());
+        let revision = plan.map(|plan| plan.revision.clone());
+        if let Some(revision) = &revision
+            && *revision == commit.revision()
+        {
+            let is_news = before
+                .as_ref()
+                .is_some_and(|before| before.revision != *revision);
+            let metrics = &self.options.metrics;
+            metrics.set_in_force(revision.as_str(), built.committed, is_news);
+        }
         // At once, so that nobody sees an attempt beside what was in force before it.
         self.status.send_modify(|status| {
-            let revision = plan.map(|plan| plan.revision.clone());
             if status.in_force != revision {
                 status.since = plan.map(|_| Timestamp::now());
                 status.in_force = revision;

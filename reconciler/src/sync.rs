@@ -9,20 +9,19 @@
 mod acting;
 pub mod admin;
 mod credentials;
+mod secrets;
 mod status;
+mod task;
 mod webhook;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fabric::api::FabricSyncSpec;
 use fabric::crd::CustomKind;
 use fabric::tree::Limits;
-use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,8 +31,9 @@ use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::{Candidate, Leadership};
-use crate::kubernetes::object::Meta;
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
+use crate::metrics::Metrics;
 use crate::reconcile::Trigger;
 
 use self::acting::Acting;
@@ -67,7 +67,11 @@ pub struct Options {
 pub struct Handle {
     triggers: Arc<Mutex<Vec<Trigger>>>,
     health: Arc<Mutex<Health>>,
+    metrics: Metrics,
 }
+
+/// A trigger that is fired with the others.
+struct Listed(Handle, Trigger);
 
 /// How a reconciler does.
 #[derive(Clone, Debug, Default)]
@@ -76,14 +80,6 @@ pub struct Health {
     pub leads: bool,
     /// Whether the FabricSyncs were seen.
     pub is_synced: bool,
-}
-
-/// A FabricSync as it lives in a cluster.
-#[derive(Debug)]
-struct LiveSync {
-    meta: Meta,
-    spec: Result<FabricSyncSpec, String>,
-    status: Value,
 }
 
 /// Keeps the cluster to what its FabricSyncs say, until `cancelled`; only while no other process does.
@@ -104,6 +100,7 @@ pub async fn run(
                 return;
             }
             handle.health.lock().leads = true;
+            handle.metrics.set_leads(true);
             let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
             let lead = Box::pin(lead(
                 &connection,
@@ -123,6 +120,7 @@ pub async fn run(
             tasks.close();
             tasks.wait().await;
             handle.health.lock().leads = false;
+            handle.metrics.set_leads(false);
             if cancelled.is_cancelled() {
                 return;
             }
@@ -147,13 +145,6 @@ async fn lead(
     cancelled: &CancellationToken,
 ) {
     let events = Events::new(connection.client.clone(), LEASE, &options.identity);
-    let context = controller::Context {
-        connection: connection.clone(),
-        leadership: leadership.clone(),
-        events: events.clone(),
-        watch_seconds: options.watch_seconds,
-    };
-    tasks.spawn(controller::run(context, cancelled.clone()));
     let syncs = Cache::watch(
         "fabricsyncs",
         api(
@@ -166,6 +157,23 @@ async fn lead(
         tasks,
         cancelled.clone(),
     );
+    let objects = Objects::watch(
+        connection,
+        &connection.namespace,
+        options.watch_seconds,
+        tasks,
+        cancelled,
+    );
+    let context = controller::Context {
+        connection: connection.clone(),
+        leadership: leadership.clone(),
+        events: events.clone(),
+        watch_seconds: options.watch_seconds,
+        objects: Arc::clone(&objects),
+        syncs: Arc::clone(&syncs),
+        metrics: handle.metrics.clone(),
+    };
+    tasks.spawn(controller::run(context, cancelled.clone()));
     syncs.synced().await;
     handle.health.lock().is_synced = true;
     let acting = Acting {
@@ -175,6 +183,7 @@ async fn lead(
         events,
         handle: handle.clone(),
         syncs,
+        objects,
         tasks: tasks.clone(),
     };
     acting.run(cancelled.clone()).await;
@@ -183,6 +192,15 @@ async fn lead(
 // === impl Handle ===
 
 impl Handle {
+    /// Of a role that works over this connection.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Self {
+        Self {
+            metrics: Metrics::new(connection.requests.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Begins a round at once, of every FabricSync that acts.
     pub fn trigger(&self) {
         for trigger in self.triggers.lock().iter() {
@@ -190,21 +208,24 @@ impl Handle {
         }
     }
 
+    /// Has a trigger fired with the others, as long as what is returned is held.
+    fn list(&self, trigger: &Trigger) -> Listed {
+        self.triggers.lock().push(trigger.clone());
+        Listed(self.clone(), trigger.clone())
+    }
+
     /// Notes that this process leads and sees what it works on.
     pub(crate) fn set_synced(&self) {
         let mut health = self.health.lock();
         health.leads = true;
         health.is_synced = true;
+        self.metrics.set_leads(true);
     }
 
-    /// The metrics, as text.
+    /// What is counted.
     #[must_use]
-    pub fn metrics(&self) -> String {
-        let health = self.health();
-        format!(
-            "# HELP weft_leader Whether this process leads.\n# TYPE weft_leader gauge\nweft_leader {}\n# EOF\n",
-            u8::from(health.leads)
-        )
+    pub const fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How the reconciler does.
@@ -214,15 +235,9 @@ impl Handle {
     }
 }
 
-// === impl LiveSync ===
-
-impl LiveSync {
-    fn decode(mut object: DynamicObject) -> Self {
-        Self {
-            meta: Meta::of(&object.metadata),
-            spec: serde_json::from_value(object.data["spec"].take())
-                .map_err(|error| error.to_string()),
-            status: object.data["status"].take(),
-        }
+impl Drop for Listed {
+    fn drop(&mut self) {
+        let mut triggers = self.0.triggers.lock();
+        triggers.retain(|other| !other.is_same(&self.1));
     }
 }

@@ -22,6 +22,7 @@ pub struct Authority {
 #[derive(Clone, Debug)]
 pub struct Request {
     names: Vec<String>,
+    organization: Option<String>,
     validity: ((i32, u8, u8), (i32, u8, u8)),
 }
 
@@ -79,6 +80,10 @@ impl Authority {
             CertificateParams::new(request.names.clone()).expect("the names are DNS names");
         let name = request.names.first().cloned().unwrap_or_default();
         params.distinguished_name.push(DnType::CommonName, name);
+        if let Some(organization) = &request.organization {
+            let kind = DnType::OrganizationName;
+            params.distinguished_name.push(kind, organization);
+        }
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -105,8 +110,16 @@ impl Request {
     pub fn new(name: &str) -> Self {
         Self {
             names: vec![name.to_owned()],
+            organization: None,
             validity: ((2020, 1, 1), (2099, 1, 1)),
         }
+    }
+
+    /// The same, of an organization: to Kubernetes, of a group.
+    #[must_use]
+    pub fn of_organization(mut self, name: &str) -> Self {
+        self.organization = Some(name.to_owned());
+        self
     }
 
     /// The same, no longer valid.

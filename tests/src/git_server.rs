@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -31,7 +31,9 @@ const PORT: u16 = 8418;
 /// A server of one repository; it can be stopped and started again at the same address.
 #[derive(Debug)]
 pub struct GitServer {
-    loopback: Loopback,
+    address: Ipv4Addr,
+    /// Held so that the address is the test's own.
+    _loopback: Option<Loopback>,
     backend: Arc<Backend>,
     tls: Option<Arc<ServerConfig>>,
     runtime: Option<Runtime>,
@@ -54,6 +56,11 @@ impl GitServer {
         Self::new(repository, None, None)
     }
 
+    /// Serves it over http at another address, where clusters of the test reach it.
+    pub fn start_at(repository: &Path, address: Ipv4Addr) -> Self {
+        Self::at(repository, address, None, None, None)
+    }
+
     /// Serves it to those alone that send this `Authorization` header.
     pub fn start_with_authorization(repository: &Path, header: &str) -> Self {
         Self::new(repository, Some(header.to_owned()), None)
@@ -71,13 +78,25 @@ impl GitServer {
     ) -> Self {
         let loopback = Loopback::take();
         let tls = authority.map(|authority| tls_config(authority, &loopback));
+        let address = loopback.address();
+        Self::at(repository, address, Some(loopback), authorization, tls)
+    }
+
+    fn at(
+        repository: &Path,
+        address: Ipv4Addr,
+        loopback: Option<Loopback>,
+        authorization: Option<String>,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
         let backend = Backend {
             repository: repository.to_owned(),
             authorization,
             requests: AtomicUsize::new(0),
         };
         let mut server = Self {
-            loopback,
+            address,
+            _loopback: loopback,
             backend: Arc::new(backend),
             tls,
             runtime: None,
@@ -88,7 +107,7 @@ impl GitServer {
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.loopback.at(PORT)
+        (self.address, PORT).into()
     }
 
     /// The repository's URL.

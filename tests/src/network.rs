@@ -80,11 +80,29 @@ pub struct Answer {
 
 /// Sends a GET request over a connection of its own and reads the whole answer.
 pub fn http_get(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    http(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"),
+    )
+}
+
+/// Sends a POST request with one more header, and reads the whole answer.
+pub fn http_post(address: SocketAddr, path: &str, header: &str, body: &str) -> io::Result<Answer> {
+    let length = body.len();
+    http(
+        address,
+        &format!(
+            "POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n{header}\r\n\r\n{body}"
+        ),
+    )
+}
+
+/// HTTP/1.0: the answer ends with the connection and is never chunked.
+fn http(address: SocketAddr, request: &str) -> io::Result<Answer> {
     let mut stream = connect(address)?;
     // A dead peer shows at the first request; the usual deadline would hide that for long.
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    // HTTP/1.0: the answer ends with the connection and is never chunked.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    stream.write_all(request.as_bytes())?;
     let mut text = Vec::new();
     stream.read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);

@@ -1,5 +1,6 @@
 //! The roles of a cluster as processes outside of it: reconcilers, gateways, operators.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::binary::{clean, weft};
 use crate::certificates::{Identity, IdentityFiles};
-use crate::network::{Loopback, http_get};
+use crate::network::{Answer, Loopback, http_get, http_post};
 use crate::process::Process;
 
 /// The namespace that the roles are told to work in.
@@ -17,10 +18,14 @@ pub const SYSTEM: &str = "clusterlink-system";
 /// The namespace of the operator.
 pub const OPERATOR: &str = "clusterlink-operator";
 
+/// What webhooks are signed with.
+const WEBHOOK_SECRET: &str = "It's a Secret to Everybody\n";
+
 /// A `weft reconcile` that runs.
 #[derive(Debug)]
 pub struct Reconciler {
     process: Process,
+    address: Loopback,
     _state: TempDir,
 }
 
@@ -48,19 +53,27 @@ impl Reconciler {
     /// Starts a reconciler.
     pub fn start(name: &str, kubeconfig: &Path, arguments: &[&str]) -> Self {
         let state = TempDir::new().expect("a folder for the reconciler");
+        let address = Loopback::take();
+        let secret = state.path().join("secret");
+        fs::write(&secret, WEBHOOK_SECRET).expect("the webhook's secret is written");
         let mut command = Command::new(weft());
         clean(&mut command)
             .arg("reconcile")
             .arg("--kubeconfig")
             .arg(kubeconfig)
-            .args(["--namespace", SYSTEM, "--admin", "127.0.0.1:0"])
+            .args(["--namespace", SYSTEM])
+            .args(["--admin", &address.at(4480).to_string()])
+            .args(["--webhook", &address.at(4490).to_string()])
+            .arg("--webhook-secret")
+            .arg(&secret)
             .arg("--state")
-            .arg(state.path())
+            .arg(state.path().join("state"))
             .env("POD_NAME", name)
             .env("WEFT_LOG", "info,reconciler=debug")
             .args(arguments);
         Self {
             process: Process::start(name, &mut command),
+            address,
             _state: state,
         }
     }
@@ -68,6 +81,30 @@ impl Reconciler {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// What the admin server answers; nothing as long as there is none.
+    pub fn admin(&self, path: &str) -> Option<Answer> {
+        http_get(self.address.at(4480), path).ok()
+    }
+
+    /// Sends a webhook with a header; the status of the answer.
+    pub fn hook_with(&self, header: &str) -> u16 {
+        let answer = http_post(self.address.at(4490), "/hook", header, "{}");
+        answer.expect("webhooks are received").status
+    }
+
+    /// Sends a webhook as GitLab would.
+    pub fn hook(&self) {
+        let header = format!("X-Gitlab-Token: {}", WEBHOOK_SECRET.trim_end());
+        assert_eq!(self.hook_with(&header), 202);
+    }
+
+    /// The value of a metric, by its name and labels as they are written.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.admin("/metrics")?.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line?.trim().parse().ok()
     }
 
     /// Waits until it leads.

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use weft_tests::api_server::{ApiServer, Kubectl, condition, has_condition};
 use weft_tests::certificates::Authority;
+use weft_tests::git_server::GitServer;
 use weft_tests::network::{Loopback, exchange, exchange_from};
 use weft_tests::repository::FabricRepository;
 use weft_tests::role::{ClusterGateway, Reconciler, SYSTEM};
@@ -30,13 +31,14 @@ struct Two {
     east: Cluster,
     west: Cluster,
     repository: FabricRepository,
+    git: GitServer,
     authority: Authority,
     service: Service,
 }
 
 impl Cluster {
     fn new(name: &'static str, authority: &Authority) -> Self {
-        let server = ApiServer::start();
+        let server = ApiServer::start_own();
         server.kubectl().run(&["create", "namespace", NAMESPACE]);
         let gateway = ClusterGateway::new(name, &server.kubeconfig(), &authority.peer(name));
         Self {
@@ -63,7 +65,7 @@ impl Cluster {
             "apiVersion: weft.dev/v1alpha1
 kind: FabricSync
 metadata: {{name: weft, namespace: {SYSTEM}}}
-spec: {{peer: {name}, repository: \"{url}\", ref: main}}
+spec: {{peer: {name}, repository: \"{url}\", ref: main, interval: 1h}}
 "
         ));
     }
@@ -102,6 +104,7 @@ impl Two {
             repository.write(&format!("peers/{}/peer.yaml", cluster.name), peer);
         }
         let allow = yaml::policy(NAMESPACE, "allow", "allow");
+        let git = GitServer::start(&repository.bare());
         repository.write("peers/east/allow.yaml", &allow);
         repository.write("peers/west/allow.yaml", &allow);
         let export = yaml::export(NAMESPACE, "ledger", service.address());
@@ -112,6 +115,7 @@ impl Two {
             east,
             west,
             repository,
+            git,
             authority,
             service,
         }
@@ -120,11 +124,24 @@ impl Two {
     /// Both keep to the repository, and their gateways run.
     fn start(&mut self) {
         for cluster in [&mut self.east, &mut self.west] {
-            cluster.keep_to(&self.repository.url());
+            cluster.keep_to(&self.git.url());
             cluster.reconcile();
             cluster.gateway.start();
         }
         self.wait_until_enforced(&self.repository.head());
+    }
+
+    /// Commits, and tells both reconcilers as the repository's host would.
+    fn push(&self, message: &str) -> String {
+        let commit = self.repository.commit(message);
+        self.hook();
+        commit
+    }
+
+    fn hook(&self) {
+        for cluster in [&self.east, &self.west] {
+            cluster.reconciler.iter().for_each(Reconciler::hook);
+        }
     }
 
     fn wait_until_enforced(&self, commit: &str) {
@@ -179,14 +196,15 @@ fn two_clusters_share_a_service_through_one_repository() {
     two.repository.write("peers/west/deny.yaml", &deny);
     two.repository.write("peers/east/deny.yaml", &deny);
     let begun = Instant::now();
-    let commit = two.repository.commit("Deny everything");
+    let commit = two.push("Deny everything");
     two.wait_until_enforced(&commit);
     println!(
-        "from the push to enforced in both clusters: {:?}",
+        "from the push to enforced in both clusters, by a webhook: {:?}",
         begun.elapsed()
     );
     assert!(!is_allowed(import));
     two.repository.revert();
+    two.hook();
     wait_until(import, true);
 
     // A gateway that goes is noticed by the other cluster.
@@ -241,6 +259,49 @@ fn gateways_go_on_without_reconciler_and_server_and_start_without_them() {
     let commit = two.repository.commit("Deny");
     two.west.wait_until_enforced(&commit);
     assert!(!is_allowed(import));
+}
+
+#[test]
+fn killed_gateways_and_reconcilers_converge_to_the_head() {
+    // The long form:
+    // WEFT_KILLS=50 cargo test -p weft-tests --test cluster_gateway killed -- --nocapture
+    let kills = std::env::var("WEFT_KILLS").ok();
+    let kills: u32 = kills.and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    let mut two = Two::new();
+    two.start();
+    let import = two.west.import();
+    let mut is_denied = false;
+    for kill in 0..kills {
+        is_denied = !is_denied;
+        match is_denied {
+            true => two.repository.write(
+                "peers/west/deny.yaml",
+                yaml::policy(NAMESPACE, "deny", "deny"),
+            ),
+            false => two.repository.remove("peers/west/deny.yaml"),
+        }
+        let commit = two.push("Flip");
+        // Somewhere between the push and what becomes of it, and sometimes after it.
+        for _ in 0..(kill * 7919) % 400 {
+            let snapshot = two.west.gateway.snapshot();
+            if snapshot.is_ok_and(|snapshot| snapshot["revision"] == commit) {
+                break;
+            }
+        }
+        if kill % 3 != 0 {
+            two.west.gateway.process().kill();
+            two.west.gateway.start();
+        }
+        if kill % 3 != 1 {
+            let mut reconciler = two.west.reconciler.take().unwrap();
+            reconciler.process().kill();
+            two.west.reconcile();
+        }
+    }
+    let head = two.repository.head();
+    two.west.wait_until_enforced(&head);
+    wait_until(import, !is_denied);
+    println!("killed {kills} times");
 }
 
 #[test]

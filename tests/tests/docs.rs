@@ -1,7 +1,10 @@
 //! The documentation says what the code does.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
+use serde_json::Value;
 use weft_tests::reference;
 
 #[test]
@@ -12,4 +15,124 @@ fn the_table_of_codes_is_up_to_date() {
         written == reference::diagnostics(),
         "run `cargo run -p weft-tests --example diagnostics`"
     );
+}
+
+/// The fields that the reference leaves to the rows of `spec.from[]`.
+const SAME: &str = "spec.to[].";
+
+#[test]
+fn the_reference_lists_every_field_of_every_kind() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let reference = fs::read_to_string(root.join("docs/resources.md")).unwrap();
+    let sections: Vec<(&str, BTreeSet<String>)> = reference
+        .split("\n## ")
+        .skip(1)
+        .map(|section| {
+            let heading = section.lines().next().unwrap_or_default();
+            let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+            let fields = rows.filter_map(|row| row.split_once('`'));
+            (heading, fields.map(|(field, _)| field.to_owned()).collect())
+        })
+        .collect();
+    let mut count = 0;
+    for entry in fs::read_dir(root.join("schemas/crds")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let definition: Value = serde_yaml::from_str(&text).unwrap();
+        let Some(kind) = definition["spec"]["names"]["kind"].as_str() else {
+            continue;
+        };
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut fields = BTreeSet::new();
+        for part in ["spec", "status"] {
+            collect(&schema["properties"][part], part, &mut fields);
+        }
+        fields.retain(|field| !field.starts_with(SAME));
+        let section = sections
+            .iter()
+            .find(|(heading, _)| heading.split(' ').any(|word| word == kind));
+        let (_, written) = section.unwrap_or_else(|| panic!("docs/resources.md lacks {kind}"));
+        assert_eq!(*written, fields, "{kind} in docs/resources.md");
+        count += 1;
+    }
+    assert_eq!(count, 9, "the kinds");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/adr"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        let files = entries.map(|entry| entry.unwrap().path());
+        pages.extend(files.filter(|path| path.extension().is_some_and(|ext| ext == "md")));
+    }
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for page in &pages {
+        let text = fs::read_to_string(page).unwrap();
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            let is_there = match anchor {
+                "" => path.exists(),
+                anchor => fs::read_to_string(&path).is_ok_and(|text| has_anchor(&text, anchor)),
+            };
+            if !is_there {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+            count += 1;
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(count > 50, "links are found");
+}
+
+/// Whether a page has an anchor: a heading's, or one that is written out.
+fn has_anchor(text: &str, anchor: &str) -> bool {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut anchors = headings.map(|heading| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter_map(|c| match c {
+            ' ' => Some('-'),
+            c => (c.is_alphanumeric() || "-_".contains(c)).then_some(c),
+        });
+        kept.collect::<String>()
+    });
+    anchors.any(|found| found == anchor) || text.contains(&format!("<a id=\"{anchor}\">"))
+}
+
+/// The fields of a schema that carry something: not the objects that they stand in.
+fn collect(schema: &Value, path: &str, fields: &mut BTreeSet<String>) {
+    let Some(properties) = schema["properties"].as_object() else {
+        if !schema.is_null() {
+            fields.insert(path.to_owned());
+        }
+        return;
+    };
+    for (name, property) in properties {
+        let path = format!("{path}.{name}");
+        if name == "conditions" {
+            let suffix = if property["type"] == "array" {
+                "[]"
+            } else {
+                ""
+            };
+            fields.insert(format!("{path}{suffix}"));
+        } else if property["type"] == "array" {
+            fields.insert(format!("{path}[]"));
+            let items = &property["items"];
+            if !items["properties"].is_null() {
+                collect(items, &format!("{path}[]"), fields);
+            }
+        } else {
+            collect(property, &path, fields);
+        }
+    }
 }

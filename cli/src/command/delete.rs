@@ -166,7 +166,11 @@ impl Peer {
         by_hand.truncate(10);
         let failed: anyhow::Result<()> = Err(anyhow::anyhow!(
             "{count} {} applied by hand and would go with the kinds: {}{}",
-            if count == 1 { "object was" } else { "objects were" },
+            if count == 1 {
+                "object was"
+            } else {
+                "objects were"
+            },
             by_hand.join(", "),
             if count > 10 { ", ..." } else { "" }
         ));
@@ -243,7 +247,10 @@ async fn wait_until_gone(
             let found = found.with_context(|| format!("cannot look for the {place}"))?;
             let Some(found) = found else { break };
             // A process that was about to end has made it anew.
-            if uid.is_some() && found.metadata.uid != *uid && found.metadata.deletion_timestamp.is_none() {
+            if uid.is_some()
+                && found.metadata.uid != *uid
+                && found.metadata.deletion_timestamp.is_none()
+            {
                 install::delete(client, place, found.metadata.uid.as_deref()).await?;
             }
             if begun.elapsed() > GONE {

@@ -201,7 +201,10 @@ async fn try_all(client: &kube::Client, installation: &Installation) -> anyhow::
         match missing {
             // Its namespace or its kind isn't there before it is made.
             Some(kube::Error::Api(status)) if status.code == 404 => {
-                tell!("would apply {place}, which can't be tried yet: {}", status.message);
+                tell!(
+                    "would apply {place}, which can't be tried yet: {}",
+                    status.message
+                );
             }
             _ => {
                 tried?;

@@ -55,7 +55,7 @@ impl Operator {
             lease: self.lease_duration.get(),
             watch_seconds: self.role.watch_timeout,
         };
-        let handle = Handle::default();
+        let handle = Handle::new(&connection);
         let listener = TcpListener::bind(self.admin)
             .await
             .with_context(|| format!("cannot listen at {} for the admin port", self.admin))?;

@@ -85,7 +85,7 @@ impl Reconcile {
             limits: self.limits.limits(),
             hub: self.hub,
         };
-        let (handle, tasks) = (Handle::default(), TaskTracker::new());
+        let (handle, tasks) = (Handle::new(&connection), TaskTracker::new());
         let cancelled = CancellationToken::new();
         let admin = listen(self.admin, "the admin port").await?;
         let served = sync::admin::serve(handle.clone(), admin, cancelled.clone());

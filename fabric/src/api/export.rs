@@ -19,7 +19,10 @@ pub struct Export {
 pub struct ExportSpec {
     /// The service's DNS name or IP address; absent, the Kubernetes Service of the export's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0116"))]
+    #[schemars(
+        length(min = 1),
+        extend("x-weft-code" = "WEFT0116", "x-weft-format" = "host")
+    )]
     pub host: Option<String>,
     /// The service's TCP port.
     pub port: NonZeroU16,

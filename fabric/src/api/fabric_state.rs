@@ -17,7 +17,7 @@ use crate::plan::State;
 #[serde(rename_all = "camelCase")]
 pub struct FabricStateSpec {
     /// The peer that this cluster is.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("x-weft-format" = "subdomain"))]
     pub peer: PeerName,
     /// The commit in force.
     #[schemars(with = "String")]

@@ -10,7 +10,7 @@ use crate::name::PeerName;
 #[serde(rename_all = "camelCase")]
 pub struct FabricSyncSpec {
     /// The peer that this cluster is.
-    #[schemars(with = "String", length(min = 1, max = 253))]
+    #[schemars(with = "String", extend("x-weft-format" = "subdomain"))]
     pub peer: PeerName,
     /// The repository: `https://`, `http://`, `ssh://`, `user@host:path`, or a path.
     #[schemars(length(min = 1, max = 2048))]
@@ -21,6 +21,7 @@ pub struct FabricSyncSpec {
     pub reference: Option<String>,
     /// How long after a round the next one begins.
     #[serde(default = "default_interval")]
+    #[schemars(extend("x-weft-format" = "interval"))]
     pub interval: Duration,
     /// The Secret with the credentials of the repository, in the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -35,13 +35,22 @@ pub struct ImportSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ImportSource {
     /// The peer that exports.
-    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0109"))]
+    #[schemars(
+        length(min = 1),
+        extend("x-weft-code" = "WEFT0109", "x-weft-format" = "subdomain")
+    )]
     pub peer: String,
     /// The export's name.
-    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0109"))]
+    #[schemars(
+        length(min = 1),
+        extend("x-weft-code" = "WEFT0109", "x-weft-format" = "subdomain")
+    )]
     pub export_name: String,
     /// The export's namespace.
-    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0109"))]
+    #[schemars(
+        length(min = 1),
+        extend("x-weft-code" = "WEFT0109", "x-weft-format" = "label")
+    )]
     pub export_namespace: String,
 }
 

@@ -31,8 +31,11 @@ pub struct InstanceSpec {
     /// The images' tag.
     pub tag: String,
     /// The namespace in which it is installed.
+    #[schemars(extend("x-weft-format" = "label"))]
     pub namespace: String,
     /// Labels of the peer; those of the Peer in the repository go before them.
+    // More than anybody needs; a server bounds what the rule about each of them may cost.
+    #[schemars(extend("maxProperties" = 64, "x-weft-format" = "labels"))]
     pub peer_labels: Labels,
 }
 

@@ -18,6 +18,8 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerSpec {
     /// The addresses at which the peer's gateways listen; empty for a peer that only dials out.
+    // More than anybody runs; a server bounds what the rule about each of them may cost.
+    #[schemars(length(max = 64))]
     pub gateways: Vec<Gateway>,
 }
 
@@ -25,7 +27,10 @@ pub struct PeerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Gateway {
     /// A DNS name or an IP address.
-    #[schemars(length(min = 1), extend("x-weft-code" = "WEFT0116"))]
+    #[schemars(
+        length(min = 1),
+        extend("x-weft-code" = "WEFT0116", "x-weft-format" = "host")
+    )]
     pub host: String,
     /// A TCP port.
     pub port: NonZeroU16,

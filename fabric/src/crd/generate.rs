@@ -1,5 +1,7 @@
 //! Definitions out of types: structural, with defaults, bounds, rules, columns and short names.
 
+mod format;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -96,7 +98,8 @@ fn columns(kind: CustomKind) -> Vec<Column> {
                 0,
             ),
             Column("Balancing", "string", ".spec.lbScheme", 1),
-            Column("Sources", "string", ".spec.sources[*].peer", 1),
+            // A column shows the first value alone of those that its path finds.
+            Column("First source", "string", ".spec.sources[0].peer", 1),
         ],
         CustomKind::Peer => vec![
             Column(
@@ -114,7 +117,8 @@ fn columns(kind: CustomKind) -> Vec<Column> {
             Column("Message", "string", condition("Accepted", "message"), 1),
         ],
         CustomKind::Instance => vec![
-            Column("Namespace", "string", ".spec.namespace", 0),
+            // Beside its own namespace, which `-A` shows.
+            Column("System", "string", ".spec.namespace", 0),
             Column("Gateways", "integer", ".spec.dataplane.replicas", 0),
             Column(
                 "Ready",
@@ -176,6 +180,10 @@ fn schema(kind: CustomKind) -> Value {
     }
     if !status.is_null() {
         schema["properties"]["status"] = status;
+        if kind == CustomKind::FabricSync {
+            // Until its reconciler looks at it, it is in progress to whoever waits for it.
+            schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
+        }
     }
     let rules = rules(kind);
     if !rules.is_empty() {
@@ -188,10 +196,16 @@ fn schema(kind: CustomKind) -> Value {
 fn rules(kind: CustomKind) -> Vec<Value> {
     let rule = |rule: &str, message: &str| json!({ "rule": rule, "message": message });
     match kind {
-        CustomKind::Import => vec![rule(
-            "size(self.metadata.name) <= 63",
-            "import name cannot exceed 63 chars",
-        )],
+        CustomKind::Import => vec![
+            rule(
+                "size(self.metadata.name) <= 63",
+                "import name cannot exceed 63 chars",
+            ),
+            rule(
+                "!self.metadata.name.contains('.')",
+                "import name cannot contain dots: it names a Service",
+            ),
+        ],
         _ => Vec::new(),
     }
 }
@@ -216,6 +230,7 @@ fn structural(schema: &mut Value) {
         *schema = json!({ "x-kubernetes-preserve-unknown-fields": true });
         return;
     };
+    format::apply(map);
     map.retain(|key, _| {
         !matches!(key.as_str(), "title" | "$schema" | "patternErrorMessage")
             && !key.starts_with("x-weft-")

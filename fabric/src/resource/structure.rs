@@ -93,7 +93,7 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             let message = format!("{what} is empty, and at least one entry is wanted");
             Finding::new(code(Code::OutOfRange), draft.key_span(pointer), message)
         }
-        Kind::MaxItems { .. } => {
+        Kind::MaxItems { .. } | Kind::MaxProperties { .. } => {
             let code = code(Code::OutOfRange);
             let message = match code {
                 Code::WorkloadSets => "workload sets are not supported".to_owned(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fabric::api::{FabricStateSpec, GatewayReportStatus, Unmanaged};
 use fabric::crd::CustomKind;
 use fabric::mark;
-use fabric::name::{Kind, ObjectKey};
+use fabric::name::ObjectKey;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::Api;
@@ -21,22 +21,18 @@ use super::slice::LiveSlice;
 use crate::cluster::notify_on;
 use crate::kubernetes::cache::{Cache, Name};
 use crate::kubernetes::object::{LiveObject, Meta};
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
 
 /// What is watched.
 pub(super) struct Caches {
     system: String,
-    exports: Arc<Cache<LiveObject>>,
-    imports: Arc<Cache<LiveObject>>,
-    peers: Arc<Cache<LiveObject>>,
-    policies: Arc<Cache<LiveObject>>,
-    privileged: Arc<Cache<LiveObject>>,
+    objects: Arc<Objects>,
     services: Arc<Cache<LiveService>>,
     slices: Arc<Cache<LiveSlice>>,
     pods: Arc<Cache<LivePod>>,
     reports: Arc<Cache<LiveReport>>,
-    states: Arc<Cache<Option<FabricStateSpec>>>,
-    syncs: Arc<Cache<()>>,
+    syncs: Arc<Cache<LiveSync>>,
 }
 
 /// One look at all of it.
@@ -91,28 +87,10 @@ impl Caches {
         let client = &context.connection.client;
         let system = context.connection.namespace.as_str();
         let config = || watcher::Config::default().timeout(context.watch_seconds);
-        let objects = |kind: CustomKind, repository: Kind, namespace: Option<&str>| {
-            Cache::watch(
-                kind.plural(),
-                api(client, kind, namespace),
-                config(),
-                move |object| LiveObject::decode(repository, object),
-                tasks,
-                cancelled.clone(),
-            )
-        };
         let own = |kind: CustomKind| api(client, kind, Some(system));
         let caches = Self {
             system: system.to_owned(),
-            exports: objects(CustomKind::Export, Kind::Export, None),
-            imports: objects(CustomKind::Import, Kind::Import, None),
-            peers: objects(CustomKind::Peer, Kind::Peer, Some(system)),
-            policies: objects(CustomKind::AccessPolicy, Kind::AccessPolicy, None),
-            privileged: objects(
-                CustomKind::PrivilegedAccessPolicy,
-                Kind::PrivilegedAccessPolicy,
-                None,
-            ),
+            objects: Arc::clone(&context.objects),
             services: Cache::watch(
                 "services",
                 Api::<Service>::all(client.clone()),
@@ -154,52 +132,36 @@ impl Caches {
                 tasks,
                 cancelled.clone(),
             ),
-            states: Cache::watch(
-                "fabricstates",
-                own(CustomKind::FabricState),
-                config(),
-                |mut object| serde_json::from_value(object.data["spec"].take()).ok(),
-                tasks,
-                cancelled.clone(),
-            ),
-            syncs: Cache::watch(
-                "fabricsyncs",
-                own(CustomKind::FabricSync),
-                config(),
-                |_| (),
-                tasks,
-                cancelled.clone(),
-            ),
+            syncs: Arc::clone(&context.syncs),
         };
-        notify_on(&caches.objects(), notify, tasks, cancelled);
+        notify_on(&caches.counted(), notify, tasks, cancelled);
         notify_on(&[&caches.services], notify, tasks, cancelled);
         notify_on(&[&caches.slices], notify, tasks, cancelled);
         notify_on(&[&caches.pods], notify, tasks, cancelled);
         notify_on(&[&caches.reports], notify, tasks, cancelled);
-        notify_on(&[&caches.states], notify, tasks, cancelled);
+        notify_on(&[&caches.objects.states], notify, tasks, cancelled);
         notify_on(&[&caches.syncs], notify, tasks, cancelled);
         caches
     }
 
-    const fn objects(&self) -> [&Arc<Cache<LiveObject>>; 5] {
+    /// What can have conditions.
+    fn counted(&self) -> [&Arc<Cache<LiveObject>>; 5] {
+        let objects = &self.objects;
         [
-            &self.exports,
-            &self.imports,
-            &self.peers,
-            &self.policies,
-            &self.privileged,
+            &objects.exports,
+            &objects.imports,
+            &objects.peers,
+            &objects.policies,
+            &objects.privileged,
         ]
     }
 
     pub(super) async fn synced(&self) {
-        for cache in self.objects() {
-            cache.synced().await;
-        }
+        self.objects.synced().await;
         self.services.synced().await;
         self.slices.synced().await;
         self.pods.synced().await;
         self.reports.synced().await;
-        self.states.synced().await;
         self.syncs.synced().await;
     }
 
@@ -224,14 +186,15 @@ impl Caches {
                 Some(Some(false)) => {}
             }
         }
+        let objects = &self.objects;
         let services = self.services.all().into_iter();
         let slices = self.slices.all().into_iter();
         View {
             system: self.system.clone(),
-            exports: live(&self.exports),
-            imports: live(&self.imports),
-            peers: live(&self.peers),
-            policies: [live(&self.policies), live(&self.privileged)].concat(),
+            exports: live(&objects.exports),
+            imports: live(&objects.imports),
+            peers: live(&objects.peers),
+            policies: [live(&objects.policies), live(&objects.privileged)].concat(),
             services: services.map(|service| (service.name(), service)).collect(),
             slices: slices.map(|slice| (slice.name(), slice)).collect(),
             reports,
@@ -241,10 +204,10 @@ impl Caches {
     }
 
     fn counting(&self) -> Counting {
-        let states = self.states.all();
+        let states = self.objects.states.all();
         let specs: Vec<&FabricStateSpec> = states
             .iter()
-            .filter_map(|state| (**state).as_ref())
+            .filter_map(|state| state.spec.as_deref().ok())
             .collect();
         let honours = specs
             .iter()
@@ -274,6 +237,15 @@ impl Caches {
 // === impl View ===
 
 impl View {
+    /// The revision at which all gateways are.
+    pub(super) fn enforced(&self) -> Option<&str> {
+        let mut revisions = self.reports.iter().map(|report| &report.status.revision);
+        let first = revisions.next()?.as_deref()?;
+        revisions
+            .all(|revision| revision.as_deref() == Some(first))
+            .then_some(first)
+    }
+
     /// Whether an object counts; none as long as that isn't known.
     pub(super) fn counts(&self, object: &LiveObject) -> Option<bool> {
         match &self.counting {

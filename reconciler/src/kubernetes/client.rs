@@ -12,6 +12,8 @@ use kube::{Client, Config};
 use tokio::time::timeout;
 use tower::util::MapResponseLayer;
 
+use super::count::{Count, Requests};
+
 /// The server may take so long for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A server that hasn't told its version by then won't: it takes milliseconds.
@@ -38,6 +40,8 @@ pub struct Connection {
     pub server: String,
     /// The namespace of the context, or of the Pod that this runs in.
     pub namespace: String,
+    /// What was sent so far.
+    pub requests: Requests,
 }
 
 /// Why an API server can't be connected to.
@@ -120,7 +124,7 @@ pub async fn connect(access: &Access, role: &str) -> Result<Connection, ConnectE
             .await
             .map_err(|source| ConnectError::Nowhere(Box::new(source)))?,
     };
-    of_config_with(config, role, access.retries)
+    of_config_with(config, role, access.retries, Requests::default())
 }
 
 /// Asks the server for its version: whether it is there, and knows us.
@@ -143,15 +147,20 @@ pub async fn reach(connection: &Connection) -> Result<(), ConnectError> {
     }
 }
 
-/// Sets up the connection of a configuration.
-pub fn of_config(config: Config, role: &str) -> Result<Connection, ConnectError> {
-    of_config_with(config, role, false)
+/// Sets up the connection of a configuration, whose requests are counted with others.
+pub fn of_config(
+    config: Config,
+    role: &str,
+    requests: Requests,
+) -> Result<Connection, ConnectError> {
+    of_config_with(config, role, false, requests)
 }
 
 fn of_config_with(
     mut config: Config,
     role: &str,
     retries: bool,
+    requests: Requests,
 ) -> Result<Connection, ConnectError> {
     config.connect_timeout = Some(CONNECT);
     config.default_retry = retries;
@@ -169,11 +178,13 @@ fn of_config_with(
     })?;
     let client = builder
         .with_layer(&MapResponseLayer::new(keep_retry_after))
+        .with_layer(&Count(requests.clone()))
         .build();
     Ok(Connection {
         client,
         server,
         namespace,
+        requests,
     })
 }
 
@@ -232,7 +243,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Config::new(format!("http://{address}").parse().unwrap());
-        let connection = of_config(config, "test").unwrap();
+        let connection = of_config(config, "test", Requests::default()).unwrap();
         let objects: Api<DynamicObject> = api(
             &connection.client,
             fabric::crd::CustomKind::Export,

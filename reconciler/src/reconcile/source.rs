@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fabric::diagnostic::Diagnostic;
 use fabric::fabric::{Build, Good, LastGood, build};
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Options;
 use crate::git::{BlobCache, CommitId, Error, FetchLimits, Remote, Repository};
+use crate::metrics::SyncMetrics;
 use crate::status::{History, UnitStatus};
 use crate::store::{Approvals, Desired};
 
@@ -30,12 +31,15 @@ pub(super) struct Source {
     fetch: FetchLimits,
     repository: Repository,
     cache: BlobCache,
+    metrics: SyncMetrics,
 }
 
 /// What a commit comes to.
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) commit: CommitId,
+    /// When, as its committer says.
+    pub(super) committed: Option<Timestamp>,
     pub(super) diagnostics: Arc<[Diagnostic]>,
     pub(super) units: BTreeMap<String, UnitStatus>,
     pub(super) is_held: bool,
@@ -64,6 +68,7 @@ impl Source {
             fetch: options.fetch,
             repository: repository?,
             cache: BlobCache::new(),
+            metrics: options.metrics.clone(),
         })
     }
 
@@ -79,13 +84,22 @@ impl Source {
             // Somebody removed it, or there was no room when it was made anew.
             self.repository = Repository::open_or_init(&self.directory)?;
         }
-        let fetched = self.repository.fetch(&self.remote, self.fetch, cancelled)?;
+        let began = Instant::now();
+        let fetched = self.repository.fetch(&self.remote, self.fetch, cancelled);
+        let (result, received) = match &fetched {
+            Ok(fetched) => ("ok", fetched.received),
+            Err(error) => (error.reason(), 0),
+        };
+        self.metrics.note_fetch(began.elapsed(), result, received);
+        let fetched = fetched?;
         let commit = fetched.commit;
         if settled == Some(commit) {
             return Ok(None);
         }
         tracing::debug!(%commit, received = fetched.received, "fetched");
+        let began = Instant::now();
         let built = self.read_and_build(commit, good, now, cancelled);
+        self.metrics.note_build(began.elapsed());
         // Also after a failure, or commits that fail would add up.
         self.cache.sweep();
         Ok(Some(self.finish(commit, good, built?)))
@@ -196,8 +210,10 @@ impl Source {
                 good,
             })
         });
+        let committed = self.repository.resolve(&commit.to_string());
         Built {
             commit,
+            committed: committed.ok().map(|commit| commit.time),
             diagnostics: diagnostics.into(),
             units,
             is_held,

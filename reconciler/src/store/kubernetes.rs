@@ -1,7 +1,7 @@
 //! A cluster as the store: objects applied one by one, and a FabricState that says which count.
 //!
 //! ```text
-//!  watches ──▶ Caches ──▶ action::actions (pure) ──▶ tasks ──▶ one PATCH or DELETE each ──▶ FabricState
+//!  watches ──▶ Objects ──▶ action::actions (pure) ──▶ tasks ──▶ one PATCH or DELETE each ──▶ FabricState
 //!                 ▲                                   │ what fails is tried again, by itself
 //!                 └───────────────────────────────────┘
 //! ```
@@ -11,7 +11,6 @@
 
 mod body;
 mod brake;
-mod caches;
 mod keep;
 mod round;
 mod send;
@@ -38,16 +37,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::brake::Brake;
-pub use self::caches::{Caches, LiveState};
 use self::state::{Compared, InForce};
 use self::tell::Teller;
 use self::throttle::Throttle;
 use super::{Approvals, Desired, Report, Store, StoreError};
-use crate::kubernetes::cache::WATCH_SECONDS;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::objects::Objects;
 use crate::kubernetes::write::{Failure, Writer};
+use crate::metrics::SyncMetrics;
 
 /// How often is said what is waited for at the start.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,7 +58,7 @@ pub struct Kubernetes {
     target: Target,
     /// The value of the label by which objects are ours.
     label: String,
-    caches: Caches,
+    objects: Arc<Objects>,
     writer: Writer,
     leadership: Leadership,
     teller: Teller,
@@ -70,6 +69,22 @@ pub struct Kubernetes {
     turn: tokio::sync::Mutex<()>,
     status: watch::Sender<StoreStatus>,
     wake: Notify,
+    metrics: SyncMetrics,
+}
+
+/// A cluster, and what the work in it needs.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The API server.
+    pub connection: Connection,
+    /// What lives there.
+    pub objects: Arc<Objects>,
+    /// Where events go.
+    pub events: Events,
+    /// Whether this process may write.
+    pub leadership: Leadership,
+    /// Where is counted.
+    pub metrics: SyncMetrics,
 }
 
 /// Which part of a cluster is whose.
@@ -83,8 +98,6 @@ pub struct Target {
     pub uid: String,
     /// The peer that the cluster is.
     pub peer: PeerName,
-    /// How long one watch lasts.
-    pub watch_seconds: u32,
 }
 
 /// What a FabricSync says of applying.
@@ -170,7 +183,6 @@ impl Target {
             name: name.to_owned(),
             uid: String::new(),
             peer,
-            watch_seconds: WATCH_SECONDS,
         }
     }
 
@@ -190,21 +202,24 @@ impl Target {
 // === impl Kubernetes ===
 
 impl Kubernetes {
-    /// Watches the cluster, and waits until all of it was seen; what its FabricState says is in force
-    /// from then on.
+    /// Waits until all of the cluster was seen; what its FabricState says is in force from then on.
     pub async fn open(
-        connection: &Connection,
+        cluster: Cluster,
         target: Target,
-        events: Events,
-        leadership: Leadership,
         tasks: &TaskTracker,
         cancelled: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
-        let caches = Caches::watch(connection, &target, tasks, &cancelled);
+        let Cluster {
+            connection,
+            objects,
+            events,
+            leadership,
+            metrics,
+        } = cluster;
         let store = Self {
             client: ClientBox(connection.client.clone()),
             label: mark::sync_label(&target.namespace, &target.name),
-            caches,
+            objects,
             writer: Writer::new(mark::APPLIER, &connection.server, leadership.clone()),
             leadership,
             teller: Teller::new(events, tasks, cancelled.clone()),
@@ -214,13 +229,14 @@ impl Kubernetes {
             turn: tokio::sync::Mutex::default(),
             status: watch::Sender::default(),
             wake: Notify::new(),
+            metrics,
             target,
         };
         let mut patience = interval(PATIENCE);
         patience.reset();
         loop {
             tokio::select! {
-                () = store.caches.synced() => break,
+                () = store.objects.synced() => break,
                 () = cancelled.cancelled() => return Err(StoreError::Closed),
                 _ = patience.tick() => tracing::info!(
                     server = connection.server,
@@ -245,12 +261,6 @@ impl Kubernetes {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<StoreStatus> {
         self.status.subscribe()
-    }
-
-    /// What is watched.
-    #[must_use]
-    pub const fn caches(&self) -> &Caches {
-        &self.caches
     }
 
     /// The value of the label by which objects are this FabricSync's.

@@ -1,38 +1,26 @@
 //! Which FabricSync acts, and what it does: one task for each, begun anew when it changes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use fabric::api::{FabricSyncSpec, FabricSyncStatus, OnRewrite};
+use fabric::api::FabricSyncStatus;
 use fabric::crd::CustomKind;
 use fabric::mark;
 use jiff::Timestamp;
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ObjectReference, Secret};
-use kube::api::Api;
-use kube::runtime::watcher;
 use serde_json::json;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::credentials::remote;
-use super::{Handle, LiveSync, Options, RETRY, status};
+use super::task::Task;
+use super::{Handle, Options, status};
 use crate::kubernetes::cache::Cache;
-use crate::kubernetes::client::{Connection, of_config};
+use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::Writer;
-use crate::reconcile::{self, Reconciler};
-use crate::status::{History, Status};
-use crate::store::kubernetes::{Kubernetes, Settings, StoreStatus, Target};
-
-/// Changes within so short a time are one status.
-const COALESCE: Duration = Duration::from_millis(100);
 
 /// What the FabricSyncs of a namespace come to.
 pub(super) struct Acting {
@@ -42,6 +30,8 @@ pub(super) struct Acting {
     pub(super) events: Events,
     pub(super) handle: Handle,
     pub(super) syncs: Arc<Cache<LiveSync>>,
+    /// What lives in the cluster that we run in.
+    pub(super) objects: Arc<Objects>,
     pub(super) tasks: TaskTracker,
 }
 
@@ -51,25 +41,6 @@ struct Running {
     begun: (String, i64),
     stop: CancellationToken,
     task: JoinHandle<()>,
-}
-
-/// What a FabricSync's task is made of.
-struct Task {
-    acting: Arc<Acting>,
-    name: String,
-    uid: String,
-    generation: i64,
-    spec: FabricSyncSpec,
-}
-
-/// Why a FabricSync's task ended.
-enum Ended {
-    /// It was told to.
-    Cancelled,
-    /// Its Secret is another one now.
-    Secret,
-    /// Something isn't as it must be; one word, and why.
-    Failed(&'static str, String),
 }
 
 // === impl Acting ===
@@ -103,33 +74,34 @@ impl Acting {
         syncs.sort_by_key(|sync| (sync.meta.created, sync.meta.name.clone()));
         // One for this cluster, the oldest, and in a hub any number for others.
         let mut local = None;
+        let mut idle: Vec<(Arc<LiveSync>, &str, String)> = Vec::new();
         let mut wanted: BTreeMap<String, Arc<LiveSync>> = BTreeMap::new();
         for sync in syncs {
             let name = sync.meta.name.clone();
             let spec = match &sync.spec {
                 Ok(spec) => spec,
                 Err(error) => {
-                    self.say_idle(&sync, "InvalidSpec", error).await;
+                    idle.push((Arc::clone(&sync), "InvalidSpec", error.clone()));
                     continue;
                 }
             };
             let is_remote = spec.kubeconfig_secret_ref.is_some();
             if is_remote && !self.options.hub {
                 let text = "spec.kubeconfigSecretRef is heeded by `weft reconcile --hub` alone";
-                self.say_idle(&sync, "NotAHub", text).await;
+                idle.push((sync, "NotAHub", text.to_owned()));
                 continue;
             }
             if !is_remote {
                 if let Some(first) = &local {
                     let text = format!("the FabricSync {first} is older; a cluster keeps to one");
-                    self.say_idle(&sync, "Superseded", &text).await;
+                    idle.push((sync, "Superseded", text));
                     continue;
                 }
                 local = Some(name.clone());
             }
             if spec.suspend {
                 let text = "nothing is fetched or applied; what is in force stays";
-                self.say_idle(&sync, "Suspended", text).await;
+                idle.push((sync, "Suspended", text.to_owned()));
                 continue;
             }
             wanted.insert(name, sync);
@@ -147,6 +119,10 @@ impl Acting {
                 running.stop.cancel();
                 let _ = running.task.await;
             }
+        }
+        // Once it is true: a task that ran has come to its end.
+        for (sync, reason, message) in idle {
+            self.say_idle(&sync, reason, &message).await;
         }
         for (name, sync) in wanted {
             if running.contains_key(&name) {
@@ -173,7 +149,7 @@ impl Acting {
     }
 
     /// Says why a FabricSync does nothing, once.
-    async fn say_idle(&self, sync: &LiveSync, reason: &str, message: &str) {
+    pub(super) async fn say_idle(&self, sync: &LiveSync, reason: &str, message: &str) {
         let before: FabricSyncStatus =
             serde_json::from_value(sync.status.clone()).unwrap_or_default();
         let now = Timestamp::now();
@@ -183,7 +159,7 @@ impl Acting {
         }
     }
 
-    async fn write(&self, name: &str, status: &FabricSyncStatus) -> bool {
+    pub(super) async fn write(&self, name: &str, status: &FabricSyncStatus) -> bool {
         let namespace = &self.connection.namespace;
         let api = api(
             &self.connection.client,
@@ -206,381 +182,4 @@ impl Acting {
             }
         }
     }
-}
-
-// === impl Task ===
-
-impl Task {
-    async fn run(self, stop: CancellationToken) {
-        while !stop.is_cancelled() {
-            let (tasks, token) = (TaskTracker::new(), stop.child_token());
-            let ended = self.follow(&tasks, &token).await;
-            token.cancel();
-            tasks.close();
-            tasks.wait().await;
-            match ended {
-                Ended::Cancelled => return,
-                Ended::Secret => tracing::info!(name = self.name, "the credentials changed"),
-                Ended::Failed(reason, message) => {
-                    tracing::warn!(name = self.name, reason, message, "the FabricSync fails");
-                    if let Some(sync) = self.live() {
-                        self.acting.say_idle(&sync, reason, &message).await;
-                    }
-                    stop.run_until_cancelled(tokio::time::sleep(RETRY)).await;
-                }
-            }
-        }
-    }
-
-    fn live(&self) -> Option<Arc<LiveSync>> {
-        let namespace = Some(self.acting.connection.namespace.as_str());
-        self.acting.syncs.find(namespace, &self.name)
-    }
-
-    /// One life with the same credentials.
-    async fn follow(&self, tasks: &TaskTracker, cancelled: &CancellationToken) -> Ended {
-        let watched = self.secrets(tasks, cancelled);
-        let (secret, kubeconfig) = match watched.first(cancelled).await {
-            Ok(found) => found,
-            Err(ended) => return ended,
-        };
-        let directory = self.acting.options.directory.join(&self.name);
-        let remote = match remote(&self.spec, secret.as_ref(), &directory) {
-            Ok(remote) => remote,
-            Err(error) => return Ended::Failed("InvalidSource", error.to_string()),
-        };
-        let connection = match kubeconfig {
-            Some(kubeconfig) => match other_cluster(&kubeconfig).await {
-                Ok(connection) => connection,
-                Err(message) => return Ended::Failed("InvalidKubeconfig", message),
-            },
-            None => self.acting.connection.clone(),
-        };
-        let target = Target {
-            uid: self.uid.clone(),
-            watch_seconds: self.acting.options.watch_seconds,
-            ..Target::new(&connection.namespace, &self.name, self.spec.peer.clone())
-        };
-        // Events stand beside the objects that they are about.
-        let events = match self.spec.kubeconfig_secret_ref {
-            Some(_) => Events::new(
-                connection.client.clone(),
-                super::LEASE,
-                &self.acting.options.identity,
-            ),
-            None => self.acting.events.clone(),
-        };
-        let opened = Kubernetes::open(
-            &connection,
-            target,
-            events,
-            self.acting.leadership.clone(),
-            tasks,
-            cancelled.clone(),
-        );
-        let store = match opened.await {
-            Ok(store) => store,
-            Err(_) if cancelled.is_cancelled() => return Ended::Cancelled,
-            Err(error) => return Ended::Failed("ClusterUnreachable", error.to_string()),
-        };
-        store.configure(Settings {
-            unmanaged: self.spec.unmanaged,
-            adoption: self.spec.adoption,
-            prune: self.spec.prune.clone(),
-        });
-        let reconciler = match self.reconciler(remote, &directory, &store) {
-            Ok(reconciler) => reconciler,
-            Err(error) => return Ended::Failed("StorageOperationFailed", error.to_string()),
-        };
-        let trigger = reconciler.trigger();
-        self.acting.handle.triggers.lock().push(trigger.clone());
-        let (status, rounds) = (reconciler.status(), reconciler.rounds());
-        tasks.spawn(Arc::clone(&store).keep(cancelled.clone()));
-        tasks.spawn(reconciler.run(cancelled.clone()));
-        let report = Box::pin(self.report(status, store.status(), rounds, trigger.clone()));
-        let ended = tokio::select! {
-            () = report => Ended::Cancelled,
-            () = watched.changed() => Ended::Secret,
-            () = cancelled.cancelled() => Ended::Cancelled,
-        };
-        let mut triggers = self.acting.handle.triggers.lock();
-        triggers.retain(|other| !other.is_same(&trigger));
-        ended
-    }
-
-    fn reconciler(
-        &self,
-        remote: crate::git::Remote,
-        directory: &Path,
-        store: &Arc<Kubernetes>,
-    ) -> Result<Reconciler<Arc<Kubernetes>>, crate::git::Error> {
-        let git = directory.join("git");
-        let mut options = reconcile::Options::new(self.spec.peer.clone(), remote, git);
-        options.interval = self.spec.interval.get();
-        options.limits = self.acting.options.limits;
-        options.refuses_rewrites = self.spec.on_rewrite == OnRewrite::Refuse;
-        Reconciler::new(options, Arc::clone(store))
-    }
-
-    /// Writes the status whenever it is another one, and hears of annotations.
-    async fn report(
-        &self,
-        mut status: watch::Receiver<Status>,
-        mut store: watch::Receiver<StoreStatus>,
-        mut rounds: watch::Receiver<u64>,
-        trigger: reconcile::Trigger,
-    ) {
-        let mut changes = self.acting.syncs.changes();
-        let live = self.live();
-        let mut written: FabricSyncStatus = live
-            .as_ref()
-            .and_then(|live| serde_json::from_value(live.status.clone()).ok())
-            .unwrap_or_default();
-        let mut handled = written.last_handled_reconcile_at.clone();
-        // What was asked for, and the round that answers it.
-        let mut asked: Option<(String, u64)> = None;
-        let mut told: Option<(History, String)> = None;
-        loop {
-            let requested = self.live().and_then(|live| {
-                let annotations = &live.meta.annotations;
-                annotations.get(mark::RECONCILE_REQUESTED).cloned()
-            });
-            let done = *rounds.borrow_and_update();
-            if let Some((value, round)) = &asked
-                && done >= *round
-            {
-                handled = Some(value.clone());
-                asked = None;
-            }
-            if let Some(value) = requested
-                && handled.as_ref() != Some(&value)
-                && asked.as_ref().is_none_or(|(asked, _)| *asked != value)
-            {
-                // One may be under way that didn't hear of it.
-                let round = if done == 0 { 1 } else { done + 1 };
-                asked = Some((value, round));
-                trigger.fire();
-            }
-            let next = {
-                let (status, store) = (status.borrow_and_update(), store.borrow_and_update());
-                let facts = status::Facts {
-                    generation: self.generation,
-                    handled: handled.clone(),
-                    status: &status,
-                    store: &store,
-                    is_observed: done > 0,
-                };
-                status::of(&facts, &written, Timestamp::now())
-            };
-            self.tell_of_rewrite(&status, &mut told).await;
-            // Before the first round ended there is nothing to say that wasn't said.
-            let is_news = done > 0 || written.conditions.is_empty();
-            let mut retry = None;
-            if is_news && next != written {
-                if self.acting.write(&self.name, &next).await {
-                    written = next;
-                } else {
-                    retry = Some(tokio::time::sleep(RETRY));
-                }
-            }
-            tokio::select! {
-                changed = status.changed() => if changed.is_err() { return },
-                changed = store.changed() => if changed.is_err() { return },
-                changed = rounds.changed() => if changed.is_err() { return },
-                _ = changes.next() => {}
-                () = async { match retry { Some(retry) => retry.await, None => std::future::pending().await } } => {}
-            }
-            tokio::time::sleep(COALESCE).await;
-        }
-    }
-
-    async fn tell_of_rewrite(
-        &self,
-        status: &watch::Receiver<Status>,
-        told: &mut Option<(History, String)>,
-    ) {
-        let (history, revision) = {
-            let status = status.borrow();
-            let revision = status.attempted.as_ref().map(ToString::to_string);
-            (status.history, revision.unwrap_or_default())
-        };
-        let Some(history) = history.filter(|history| *history != History::Forward) else {
-            return;
-        };
-        if self.spec.on_rewrite == OnRewrite::Accept || *told == Some((history, revision.clone())) {
-            return;
-        }
-        let note = format!("the repository's history doesn't go on at {revision}: {history:?}");
-        *told = Some((history, revision));
-        let events = &self.acting.events;
-        events
-            .warn(&self.reference(), "HistoryRewritten", note)
-            .await;
-    }
-
-    fn reference(&self) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("weft.dev/v1alpha1".to_owned()),
-            kind: Some("FabricSync".to_owned()),
-            namespace: Some(self.acting.connection.namespace.clone()),
-            name: Some(self.name.clone()),
-            uid: Some(self.uid.clone()),
-            ..ObjectReference::default()
-        }
-    }
-
-    /// Watches the Secrets that the FabricSync names, each by itself: no right to see others is needed.
-    fn secrets(&self, tasks: &TaskTracker, cancelled: &CancellationToken) -> Secrets {
-        let acting = &self.acting;
-        let watch = |name: &str| {
-            let config = watcher::Config::default()
-                .fields(&format!("metadata.name={name}"))
-                .timeout(acting.options.watch_seconds);
-            let namespace = &acting.connection.namespace;
-            let secrets: Api<Secret> = Api::namespaced(acting.connection.client.clone(), namespace);
-            let cache = Cache::watch(
-                "secrets",
-                secrets,
-                config,
-                |secret: Secret| secret.data.unwrap_or_default(),
-                tasks,
-                cancelled.clone(),
-            );
-            Watched {
-                name: name.to_owned(),
-                namespace: namespace.clone(),
-                cache,
-            }
-        };
-        let named = |reference: &Option<fabric::api::SecretRef>| {
-            reference.as_ref().map(|reference| watch(&reference.name))
-        };
-        Secrets {
-            git: named(&self.spec.secret_ref),
-            kubeconfig: named(&self.spec.kubeconfig_secret_ref),
-        }
-    }
-}
-
-/// The keys of a Secret.
-type Data = BTreeMap<String, ByteString>;
-
-/// The Secrets that a FabricSync names.
-struct Secrets {
-    git: Option<Watched>,
-    kubeconfig: Option<Watched>,
-}
-
-struct Watched {
-    name: String,
-    namespace: String,
-    cache: Arc<Cache<Data>>,
-}
-
-// === impl Secrets ===
-
-impl Secrets {
-    /// The credentials, and the kubeconfig of another cluster.
-    async fn first(
-        &self,
-        cancelled: &CancellationToken,
-    ) -> Result<(Option<Data>, Option<Vec<u8>>), Ended> {
-        let read = async {
-            let git = match &self.git {
-                Some(watched) => Some(watched.read().await?),
-                None => None,
-            };
-            let kubeconfig = match &self.kubeconfig {
-                Some(watched) => {
-                    let mut data = watched.read().await?;
-                    let kubeconfig = data.remove("kubeconfig");
-                    let text = format!("the Secret {} has no key `kubeconfig`", watched.name);
-                    Some(kubeconfig.ok_or(Ended::Failed("SecretIncomplete", text))?.0)
-                }
-                None => None,
-            };
-            Ok((git, kubeconfig))
-        };
-        let read = cancelled.run_until_cancelled(read).await;
-        read.unwrap_or(Err(Ended::Cancelled))
-    }
-
-    /// Waits until one of them is another one.
-    async fn changed(&self) {
-        let changed = |watched: &Option<Watched>| {
-            let watched = watched.as_ref().map(|watched| {
-                let changes = watched.cache.changes();
-                (
-                    watched.data(),
-                    watched.cache.clone(),
-                    changes,
-                    watched.name.clone(),
-                    watched.namespace.clone(),
-                )
-            });
-            async move {
-                let Some((before, cache, mut changes, name, namespace)) = watched else {
-                    return std::future::pending().await;
-                };
-                loop {
-                    changes.next().await;
-                    let now = cache
-                        .find(Some(&namespace), &name)
-                        .map(|data| (*data).clone());
-                    if now != before {
-                        return;
-                    }
-                }
-            }
-        };
-        tokio::select! {
-            () = changed(&self.git) => {}
-            () = changed(&self.kubeconfig) => {}
-        }
-    }
-}
-
-// === impl Watched ===
-
-impl Watched {
-    async fn read(&self) -> Result<Data, Ended> {
-        self.cache.synced().await;
-        self.data().ok_or_else(|| {
-            let text = format!("the Secret {} isn't there", self.name);
-            Ended::Failed("SecretNotFound", text)
-        })
-    }
-
-    fn data(&self) -> Option<Data> {
-        let found = self.cache.find(Some(&self.namespace), &self.name)?;
-        Some((*found).clone())
-    }
-}
-
-/// The connection of a kubeconfig out of a Secret.
-async fn other_cluster(kubeconfig: &[u8]) -> Result<Connection, String> {
-    let text = String::from_utf8_lossy(kubeconfig);
-    let kubeconfig =
-        kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
-    let is_program = |user: &kube::config::NamedAuthInfo| {
-        let info = user.auth_info.as_ref();
-        info.is_some_and(|info| {
-            info.exec.is_some()
-                || info.auth_provider.is_some()
-                || info.token_file.is_some()
-                || info.client_key.is_some()
-        })
-    };
-    if kubeconfig.auth_infos.iter().any(is_program) {
-        return Err("a kubeconfig from a Secret may start no program and name no file".to_owned());
-    }
-    let options = kube::config::KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let config = config.map_err(|error| error.to_string())?;
-    let mut connection = of_config(config, "reconciler").map_err(|error| error.to_string())?;
-    if connection.namespace == "default" {
-        // The context says nothing of it.
-        "clusterlink-system".clone_into(&mut connection.namespace);
-    }
-    Ok(connection)
 }

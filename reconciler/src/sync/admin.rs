@@ -53,14 +53,21 @@ fn answer(handle: &Handle, request: &Request<Incoming>) -> Response<Full<Bytes>>
         _ if request.method() != Method::GET => {
             (StatusCode::METHOD_NOT_ALLOWED, "GET alone\n".to_owned())
         }
-        "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
+        // A restart frees what hangs; what is in force doesn't depend on it.
+        "/healthz" => match handle.metrics().stuck() {
+            None => (StatusCode::OK, "ok\n".to_owned()),
+            Some((sync, time)) => {
+                let text = format!("a round of the FabricSync {sync} runs for {time:?}\n");
+                (StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+        },
         // Who doesn't lead is ready to.
         "/readyz" if health.leads && !health.is_synced => {
             let text = "the FabricSyncs weren't seen yet\n".to_owned();
             (StatusCode::SERVICE_UNAVAILABLE, text)
         }
         "/readyz" => (StatusCode::OK, "ready\n".to_owned()),
-        "/metrics" => (StatusCode::OK, handle.metrics()),
+        "/metrics" => (StatusCode::OK, handle.metrics().encode()),
         _ => (
             StatusCode::NOT_FOUND,
             "/healthz\n/readyz\n/metrics\n".to_owned(),

@@ -10,6 +10,7 @@ use fabric::api::FabricSyncSpec;
 use k8s_openapi::ByteString;
 
 use crate::git::{Address, Credentials, Reference, Remote, Secret, SshOptions};
+use crate::kubernetes::client::{Connection, of_config};
 
 /// Why a FabricSync names no repository that could be fetched: a matter of its author's.
 #[derive(Debug, thiserror::Error)]
@@ -107,4 +108,36 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     file.write_all(bytes)
+}
+
+/// The connection of a kubeconfig out of a Secret.
+pub(super) async fn other_cluster(
+    kubeconfig: &[u8],
+    hub: &Connection,
+) -> Result<Connection, String> {
+    let text = String::from_utf8_lossy(kubeconfig);
+    let kubeconfig =
+        kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
+    let is_program = |user: &kube::config::NamedAuthInfo| {
+        let info = user.auth_info.as_ref();
+        info.is_some_and(|info| {
+            info.exec.is_some()
+                || info.auth_provider.is_some()
+                || info.token_file.is_some()
+                || info.client_key.is_some()
+        })
+    };
+    if kubeconfig.auth_infos.iter().any(is_program) {
+        return Err("a kubeconfig from a Secret may start no program and name no file".to_owned());
+    }
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let config = config.map_err(|error| error.to_string())?;
+    let mut connection =
+        of_config(config, "reconciler", hub.requests.clone()).map_err(|error| error.to_string())?;
+    if connection.namespace == "default" {
+        // The context says nothing of it.
+        "clusterlink-system".clone_into(&mut connection.namespace);
+    }
+    Ok(connection)
 }

@@ -32,7 +32,7 @@ impl Kubernetes {
     }
 
     async fn keep_on(&self) {
-        let caches = &self.caches;
+        let caches = &self.objects;
         let mut exports = caches.exports.changes();
         let mut imports = caches.imports.changes();
         let mut peers = caches.peers.changes();
@@ -117,7 +117,7 @@ impl Kubernetes {
         drop(memory);
         let wanted = goal.wanted.as_ref().and_then(|wanted| wanted.get(&key));
         let status = self.status.borrow();
-        match (wanted, self.caches.find(&key)) {
+        match (wanted, self.objects.find(&key)) {
             (Some(wanted), Some(live)) => {
                 !live.meta.is_terminating && wanted.is_met_by(&self.live_of(&live, None))
             }

@@ -17,6 +17,7 @@ use super::state::Listed;
 use super::{Approvals, Desired, Goal, Kubernetes, Memory, Report, StoreStatus, Trouble};
 use crate::kubernetes::object::LiveObject;
 use crate::kubernetes::write::{Failure, RequestError};
+use crate::metrics::{Applied, ObjectState};
 
 /// So many tasks are looked at side by side; the throttle says how many of them send.
 const PARALLEL: usize = 64;
@@ -136,6 +137,7 @@ impl Kubernetes {
             let sets = [&report.added, &report.changed, &report.removed];
             outcome.report.is_written = *is_written || sets.iter().any(|set| !set.is_empty());
         }
+        self.metrics.set_reachable(!self.throttle.is_down());
         self.tell(&actions, result.is_ok());
         result.map(|_| outcome.report)
     }
@@ -242,8 +244,9 @@ impl Kubernetes {
         };
         let message = "another writer keeps changing it".to_owned();
         if is_new {
+            self.metrics.note_drift(key.kind, false);
             let note = format!("{message}: it is corrected less often from now on");
-            match self.caches.find(key) {
+            match self.objects.find(key) {
                 Some(live) => self.teller.warn(reference(&live), "Fighting", note),
                 None => {
                     let note = format!("{key}: {note}");
@@ -263,14 +266,17 @@ impl Kubernetes {
 
     async fn run(&self, goal: &Goal, tasks: Vec<Task>, asks: bool, outcome: &mut Outcome) {
         let run = |task: Task| async move {
+            let began = Instant::now();
             let result = self.perform(goal, &task, asks).await;
+            self.metrics.note_apply(began.elapsed());
             (task.key, result)
         };
         let mut results = stream::iter(tasks).map(run).buffer_unordered(PARALLEL);
         while let Some((key, result)) = results.next().await {
             match result {
                 Ok((done, drift)) => {
-                    if let (Some(drift), Some(live)) = (drift, self.caches.find(&key)) {
+                    if let (Some(drift), Some(live)) = (drift, self.objects.find(&key)) {
+                        self.metrics.note_drift(key.kind, true);
                         self.status.send_modify(|status| {
                             status.corrected = status.corrected.saturating_add(1);
                         });
@@ -318,7 +324,7 @@ impl Kubernetes {
         asks: bool,
     ) -> Result<(Done, Option<String>), Undone> {
         let key = &wanted.planned.key;
-        let before = self.caches.find(key);
+        let before = self.objects.find(key);
         let (fields, writer) = match &before {
             Some(before) => {
                 let fields = self.differences(wanted, before);
@@ -345,6 +351,18 @@ impl Kubernetes {
     }
 
     fn note_done(&self, key: &ObjectKey, is_wanted: bool, done: Done, outcome: &mut Outcome) {
+        let applied = match done {
+            Done::Nothing => None,
+            Done::Created => Some(Applied::Created),
+            Done::Updated => Some(Applied::Updated),
+            Done::Adopted => Some(Applied::Adopted),
+            Done::Deleted => Some(Applied::Deleted),
+            // Once it is gone, nobody looks.
+            Done::Terminating => (!is_wanted).then_some(Applied::Deleted),
+        };
+        if let Some(applied) = applied {
+            self.metrics.note_applied(key.kind, applied);
+        }
         let report = &mut outcome.report;
         match done {
             Done::Nothing => {}
@@ -356,7 +374,7 @@ impl Kubernetes {
             Done::Deleted | Done::Terminating => {}
             Done::Adopted => {
                 report.added.push(key.clone());
-                if let Some(live) = self.caches.find(key)
+                if let Some(live) = self.objects.find(key)
                     && outcome.may_tell("Adopted")
                 {
                     let note = "it was there before, and is the repository's from now on";
@@ -387,6 +405,7 @@ impl Kubernetes {
                 outcome.failure.get_or_insert(error);
             }
         }
+        self.metrics.note_applied(key.kind, Applied::Failed);
         let mut memory = self.memory.lock();
         let before = memory.troubles.get(key);
         let attempts = before.map_or(0, |before| before.attempts).saturating_add(1);
@@ -486,7 +505,7 @@ impl Kubernetes {
             if *is_final && left > 0 && memory.told.get(key) != Some(message) {
                 left -= 1;
                 memory.told.insert(key.clone(), message.clone());
-                match self.caches.find(key) {
+                match self.objects.find(key) {
                     Some(live) => {
                         self.teller
                             .warn(reference(&live), "Refused", message.clone());
@@ -503,17 +522,26 @@ impl Kubernetes {
         drop(memory);
         let is_ours = |live: &Arc<LiveObject>| live.meta.owner(&self.label) == Owner::Us;
         let terminating: Vec<ObjectKey> = self
-            .caches
+            .objects
             .all()
             .filter(|live| live.meta.is_terminating && is_ours(live))
             .map(|live| live.key.clone())
             .collect();
         let blocked: Vec<ObjectKey> = actions.blocked.iter().cloned().collect();
+        let metrics = &self.metrics;
+        metrics.set_fights(fights);
+        metrics.set_objects(ObjectState::Refused, refused.keys().map(|key| key.kind));
+        metrics.set_objects(ObjectState::Blocked, blocked.iter().map(|key| key.kind));
+        metrics.set_objects(
+            ObjectState::Terminating,
+            terminating.iter().map(|key| key.kind),
+        );
         let is_news = self.status.borrow().blocked != blocked;
         if is_news && !blocked.is_empty() {
             let count = blocked.len();
             let note = format!(
-                "{count} objects stay although the repository has them no more: that many at once                  are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
+                "{count} objects stay although the repository has them no more: that many at once \
+                 are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
             );
             self.teller
                 .warn(self.target.reference(), "PruneBlocked", note);

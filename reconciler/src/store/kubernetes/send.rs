@@ -69,7 +69,7 @@ impl Kubernetes {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let live = self.caches.find(&wanted.planned.key);
+            let live = self.objects.find(&wanted.planned.key);
             match self.try_put(wanted, listed, live.as_deref()).await {
                 Err(Undone::Request(error)) if attempt < ATTEMPTS => {
                     self.prepare_retry(&wanted.planned.key, error, attempt)
@@ -124,11 +124,11 @@ impl Kubernetes {
                 LiveObject::decode(key.kind, answer)
             }
         };
-        self.caches.put(now.clone());
+        self.objects.put(now.clone());
         if let Some(patch) = self.surplus(wanted, &now) {
             let version = now.meta.resource_version.clone();
             now = self.merge(&api, key, patch, &version).await?;
-            self.caches.put(now.clone());
+            self.objects.put(now.clone());
         }
         if wanted.is_met_by(&self.live_of(&now, None)) {
             return Ok(done);
@@ -148,7 +148,7 @@ impl Kubernetes {
                 .as_ref()
                 .is_some_and(|wanted| wanted.contains_key(key));
             let live = self
-                .caches
+                .objects
                 .find(key)
                 .filter(|live| !is_wanted && live.meta.owner(&self.label) == Owner::Us);
             let (Some(live), Some(api)) = (live, self.api(key)) else {
@@ -173,14 +173,14 @@ impl Kubernetes {
                     let held = rest
                         .filter(|rest| rest.meta.is_terminating && rest.meta.uid == live.meta.uid);
                     let Some(held) = held else {
-                        self.caches.remove(key, &live.meta.uid);
+                        self.objects.remove(key, &live.meta.uid);
                         return Ok(Done::Deleted);
                     };
-                    self.caches.put(held);
+                    self.objects.put(held);
                     return Ok(Done::Terminating);
                 }
                 Err(error) if error.failure == Failure::NotFound => {
-                    self.caches.remove(key, &live.meta.uid);
+                    self.objects.remove(key, &live.meta.uid);
                     return Ok(Done::Deleted);
                 }
                 Err(error) if attempt < ATTEMPTS => {
@@ -241,10 +241,10 @@ impl Kubernetes {
         let request = api.get_opt(&key.name);
         let request = self.writer.request("read", || key.to_string(), request);
         match self.send(request).await? {
-            Some(object) => self.caches.put(LiveObject::decode(key.kind, object)),
+            Some(object) => self.objects.put(LiveObject::decode(key.kind, object)),
             None => {
-                if let Some(old) = self.caches.find(key) {
-                    self.caches.remove(key, &old.meta.uid);
+                if let Some(old) = self.objects.find(key) {
+                    self.objects.remove(key, &old.meta.uid);
                 }
             }
         }

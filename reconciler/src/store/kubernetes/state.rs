@@ -14,11 +14,12 @@ use kube::api::{Api, DynamicObject};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::caches::{LiveState, version};
 use super::send::FIRST_WAIT;
 use super::{Desired, Goal, Kubernetes};
+use crate::kubernetes::objects::{LiveState, version};
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::{Failure, RequestError};
+use crate::metrics::ObjectState;
 
 /// What is in force.
 #[derive(Debug)]
@@ -105,7 +106,7 @@ impl Kubernetes {
             );
             return;
         }
-        let ours = self.caches.all().filter(|live| live.content().is_some());
+        let ours = self.objects.all().filter(|live| live.content().is_some());
         let listed = self.listed().unwrap_or_default();
         let objects = listed.len();
         // What can't be found is being put back: a round was interrupted.
@@ -171,7 +172,7 @@ impl Kubernetes {
 
     /// All objects as they live.
     pub(super) fn live(&self, listed: &Listed) -> BTreeMap<ObjectKey, Live> {
-        let all = self.caches.all().map(|object| {
+        let all = self.objects.all().map(|object| {
             let digest = match listed {
                 Some(listed) => listed.get(&object.key).copied(),
                 // Without a FabricState everything counts, so that nothing is deleted unseen.
@@ -187,7 +188,7 @@ impl Kubernetes {
     fn specs(&self) -> Vec<Arc<FabricStateSpec>> {
         let find = |name: &str| {
             let state = self
-                .caches
+                .objects
                 .states
                 .find(Some(&self.target.namespace), name)?;
             state.spec.as_ref().ok().cloned()
@@ -210,6 +211,8 @@ impl Kubernetes {
         let empty = BTreeMap::new();
         let wanted = goal.wanted.as_ref().unwrap_or(&empty);
         let versions = action::in_force(wanted, standing);
+        let kinds = versions.keys().map(|key| key.kind);
+        self.metrics.set_objects(ObjectState::InForce, kinds);
         let unmanaged = self.settings.read().unmanaged;
         let digests = versions.iter().filter_map(|(key, version)| {
             let digest = match version {
@@ -303,7 +306,7 @@ impl Kubernetes {
 
     /// The states that the FabricStates of ours are in.
     fn state_versions(&self) -> Vec<(String, String)> {
-        let states = self.caches.states.all();
+        let states = self.objects.states.all();
         let ours = states
             .iter()
             .filter(|state| state.meta.owner(&self.label) == Owner::Us);
@@ -375,7 +378,7 @@ impl Kubernetes {
         let request = self.writer.delete(&api, &shown, name, uid, version);
         self.send(request).await?;
         let name = (Some(self.target.namespace.clone()), name.to_owned());
-        let states = &self.caches.states;
+        let states = &self.objects.states;
         states.remove(&name, |old| old.meta.uid == live.meta.uid);
         Ok(true)
     }
@@ -388,7 +391,7 @@ impl Kubernetes {
             Some(object) => self.put_state(object),
             None => {
                 let name = (Some(self.target.namespace.clone()), name.to_owned());
-                self.caches.states.remove(&name, |_| true);
+                self.objects.states.remove(&name, |_| true);
             }
         }
         Ok(())
@@ -398,14 +401,14 @@ impl Kubernetes {
         let state = LiveState::decode(object);
         let name = (state.meta.namespace.clone(), state.meta.name.clone());
         let (uid, number) = (state.meta.uid.clone(), version(&state.meta));
-        self.caches.states.put(name, state, |old| {
+        self.objects.states.put(name, state, |old| {
             old.meta.uid != uid || version(&old.meta) < number
         });
     }
 
     fn state(&self, name: &str) -> Option<Arc<LiveState>> {
         let namespace = Some(self.target.namespace.as_str());
-        self.caches.states.find(namespace, name)
+        self.objects.states.find(namespace, name)
     }
 
     fn states(&self) -> Api<DynamicObject> {

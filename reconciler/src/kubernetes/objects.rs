@@ -1,25 +1,27 @@
+//! The objects of a fabric as they live in one cluster, for all that look at them.
+
 use std::sync::Arc;
 
-use fabric::api::FabricStateSpec;
+use fabric::api::{FabricStateSpec, FabricSyncSpec};
 use fabric::crd::CustomKind;
 use fabric::name::{Kind, ObjectKey};
 use kube::api::DynamicObject;
 use kube::runtime::watcher;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Target;
-use crate::kubernetes::cache::{Cache, Name};
-use crate::kubernetes::client::Connection;
-use crate::kubernetes::object::{LiveObject, Meta};
-use crate::kubernetes::resource::{api, namespace_of};
+use super::cache::{Cache, Name};
+use super::client::Connection;
+use super::object::{LiveObject, Meta};
+use super::resource::{api, namespace_of};
 
-/// Everything that the store watches; others may read it too.
+/// The objects of a fabric as they live in one cluster: each kind is watched once.
 ///
 /// Peers and FabricStates are those of the system namespace, the others those of the whole cluster:
 /// what isn't applied from the repository must be seen as well.
 #[derive(Debug)]
-pub struct Caches {
+pub struct Objects {
     /// The Exports.
     pub exports: Arc<Cache<LiveObject>>,
     /// The Imports.
@@ -46,17 +48,27 @@ pub struct LiveState {
     pub spec: Result<Arc<FabricStateSpec>, String>,
 }
 
-// === impl Caches ===
+/// A FabricSync as it lives in a cluster.
+#[derive(Debug)]
+pub(crate) struct LiveSync {
+    pub(crate) meta: Meta,
+    pub(crate) spec: Result<FabricSyncSpec, String>,
+    pub(crate) status: Value,
+}
 
-impl Caches {
-    pub(super) fn watch(
+// === impl Objects ===
+
+impl Objects {
+    /// Watches them; the Peers and FabricStates of this system namespace.
+    pub fn watch(
         connection: &Connection,
-        target: &Target,
+        system: &str,
+        watch_seconds: u32,
         tasks: &TaskTracker,
         cancelled: &CancellationToken,
-    ) -> Self {
+    ) -> Arc<Self> {
         let client = &connection.client;
-        let config = || watcher::Config::default().timeout(target.watch_seconds);
+        let config = || watcher::Config::default().timeout(watch_seconds);
         let objects = |kind: CustomKind, repository: Kind, namespace: Option<&str>| {
             Cache::watch(
                 kind.plural(),
@@ -67,8 +79,7 @@ impl Caches {
                 cancelled.clone(),
             )
         };
-        let system = target.namespace.as_str();
-        Self {
+        Arc::new(Self {
             exports: objects(CustomKind::Export, Kind::Export, None),
             imports: objects(CustomKind::Import, Kind::Import, None),
             peers: objects(CustomKind::Peer, Kind::Peer, Some(system)),
@@ -88,7 +99,7 @@ impl Caches {
                 cancelled.clone(),
             ),
             system: system.to_owned(),
-        }
+        })
     }
 
     /// The cache of a kind; none for those that stay in the repository.
@@ -126,7 +137,7 @@ impl Caches {
     }
 
     /// Takes an object that a write gave back.
-    pub(super) fn put(&self, object: LiveObject) {
+    pub(crate) fn put(&self, object: LiveObject) {
         let Some(cache) = self.of(object.key.kind) else {
             return;
         };
@@ -139,7 +150,7 @@ impl Caches {
     }
 
     /// Forgets an object that was deleted.
-    pub(super) fn remove(&self, key: &ObjectKey, uid: &str) {
+    pub(crate) fn remove(&self, key: &ObjectKey, uid: &str) {
         if let Some(cache) = self.of(key.kind) {
             cache.remove(&self.name(key), |old| old.meta.uid == uid);
         }
@@ -150,7 +161,7 @@ impl Caches {
         (namespace.map(str::to_owned), key.name.to_string())
     }
 
-    pub(super) fn objects(&self) -> [&Arc<Cache<LiveObject>>; 6] {
+    pub(crate) fn objects(&self) -> [&Arc<Cache<LiveObject>>; 6] {
         [
             &self.exports,
             &self.imports,
@@ -165,7 +176,7 @@ impl Caches {
 // === impl LiveState ===
 
 impl LiveState {
-    pub(super) fn decode(mut object: DynamicObject) -> Self {
+    pub(crate) fn decode(mut object: DynamicObject) -> Self {
         let spec = object.data["spec"].take();
         Self {
             meta: Meta::of(&object.metadata),
@@ -176,7 +187,20 @@ impl LiveState {
     }
 }
 
+// === impl LiveSync ===
+
+impl LiveSync {
+    pub(crate) fn decode(mut object: DynamicObject) -> Self {
+        Self {
+            meta: Meta::of(&object.metadata),
+            spec: serde_json::from_value(object.data["spec"].take())
+                .map_err(|error| error.to_string()),
+            status: object.data["status"].take(),
+        }
+    }
+}
+
 /// Resource versions are numbers that grow, as servers promise since 1.35 and did before.
-pub(super) fn version(meta: &Meta) -> u64 {
+pub(crate) fn version(meta: &Meta) -> u64 {
     meta.resource_version.parse().unwrap_or(0)
 }

@@ -1,0 +1,114 @@
+//! What changes, in the repository and beside it.
+
+use weft_tests::api_proxy::Fault;
+use weft_tests::api_server::{condition, has_condition};
+use weft_tests::wait::wait_for;
+
+use super::stage::*;
+
+#[test]
+fn a_commit_that_deletes_much_waits_for_an_approval() {
+    let cluster = Cluster::new("");
+    cluster
+        .repository
+        .write("peers/east/many.yaml", exports(60, 80));
+    let commit = cluster.repository.commit("Many");
+    let _reconciler = cluster.reconciler("one");
+    cluster.wait_until_in_force(&commit);
+    cluster.repository.remove("peers/east/many.yaml");
+    let commit = cluster.repository.commit("Nothing of it");
+    let sync = cluster.wait_for_sync(|sync| {
+        sync["status"]["revision"] == commit && has_condition(sync, "PruneBlocked", "True")
+    });
+    assert!(has_condition(&sync, "Ready", "False"));
+    let (_, _, message) = condition(&sync, "PruneBlocked").unwrap();
+    assert!(message.contains("Weft-Approve: prune=60"), "{message}");
+    assert_eq!(sync["status"]["pruneBlocked"].as_array().unwrap().len(), 60);
+    assert_eq!(cluster.exports().len(), 61);
+
+    // Too few are no approval.
+    cluster.repository.write("notes", "1");
+    let commit = cluster.repository.commit("Some\n\nWeft-Approve: prune=59");
+    cluster.wait_for_sync(|sync| sync["status"]["revision"] == commit);
+    assert_eq!(cluster.exports().len(), 61);
+    cluster.repository.write("notes", "2");
+    let commit = cluster
+        .repository
+        .commit("All of them\n\nWeft-Approve: prune=60");
+    cluster.wait_until_in_force(&commit);
+    assert_eq!(cluster.exports(), ["ledger".to_owned()].into());
+}
+
+#[test]
+fn drift_is_corrected_and_its_writer_named() {
+    let cluster = Cluster::new("");
+    let _reconciler = cluster.reconciler("one");
+    cluster.wait_until_in_force(&cluster.repository.head());
+    let kubectl = cluster.kubectl();
+    let patch = r#"{"spec":{"port":1},"metadata":{"labels":{"team":"somebody"}}}"#;
+    kubectl.run(&[
+        "patch",
+        "export",
+        "-n",
+        NAMESPACE,
+        "ledger",
+        "--type=merge",
+        "-p",
+        patch,
+    ]);
+    kubectl.wait_until(&["export", "-n", NAMESPACE, "ledger"], |export| {
+        export["spec"]["port"] == 8080 && export["metadata"]["labels"]["team"].is_null()
+    });
+    let event = wait_for("an event tells", || {
+        let events = cluster.events("DriftCorrected");
+        events.into_iter().next().ok_or_else(|| "none".to_owned())
+    });
+    let note = event["note"]
+        .as_str()
+        .or_else(|| event["message"].as_str())
+        .unwrap();
+    assert!(note.contains("kubectl-patch"), "{note}");
+    assert!(note.contains("/spec/port"), "{note}");
+
+    kubectl.run(&[
+        "delete",
+        "export",
+        "-n",
+        NAMESPACE,
+        "ledger",
+        "--wait=false",
+    ]);
+    kubectl.wait_until(&["export", "-n", NAMESPACE, "ledger"], |export| {
+        export["metadata"]["deletionTimestamp"].is_null() && export["spec"]["port"] == 8080
+    });
+}
+
+#[test]
+fn one_refused_object_stops_no_other() {
+    let cluster = Cluster::new("");
+    cluster
+        .proxy
+        .set_rule(|seen| (seen.path.ends_with("/exports/bad")).then_some(Fault::Answer(422, None)));
+    cluster
+        .repository
+        .write("peers/east/bad.yaml", export("bad", 80));
+    cluster
+        .repository
+        .write("peers/east/good.yaml", export("good", 80));
+    let commit = cluster.repository.commit("One of them is refused");
+    let _reconciler = cluster.reconciler("one");
+    let sync = cluster.wait_for_sync(|sync| {
+        sync["status"]["revision"] == commit && has_condition(sync, "Ready", "False")
+    });
+    let (_, reason, _) = condition(&sync, "Ready").unwrap();
+    assert_eq!(reason, "ObjectsRefused");
+    assert_eq!(sync["status"]["refused"][0]["object"], "Export shop/bad");
+    assert_eq!(
+        cluster.exports(),
+        ["good".to_owned(), "ledger".to_owned()].into()
+    );
+    // It is tried again by itself.
+    cluster.proxy.clear_rule();
+    cluster.wait_until_in_force(&commit);
+    assert!(cluster.export("bad").is_some());
+}
