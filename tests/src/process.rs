@@ -1,5 +1,6 @@
 //! A child process that ends with the test, and what it said.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -48,6 +49,31 @@ impl Process {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it has used so far, for people.
+    pub fn usage(&self) -> String {
+        let read = |name: &str| {
+            fs::read_to_string(format!("/proc/{}/{name}", self.id())).unwrap_or_default()
+        };
+        let status = read("status");
+        let mebibytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            let kib = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
+            kib.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+        };
+        // After the name in parentheses: utime and stime are the 12th and 13th, in hundredths.
+        let stat = read("stat");
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        format!(
+            "{}.{:02} CPU s, {} MiB resident, at most {} MiB",
+            ticks / 100,
+            ticks % 100,
+            mebibytes("VmRSS"),
+            mebibytes("VmHWM"),
+        )
     }
 
     /// What it said so far, line by line.

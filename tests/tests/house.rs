@@ -334,7 +334,13 @@ fn follow(file: &Path, directory: &Path, reached: &mut BTreeSet<PathBuf>) {
         return;
     }
     let mut written_path = None;
+    // The folder of a module that is written out here, and not in a file of its own.
+    let mut inner: Option<PathBuf> = None;
     for line in read(file).lines() {
+        if line == "}" {
+            inner = None;
+        }
+        let is_outer = !line.starts_with(' ');
         let line = line.trim();
         if let Some(path) = line
             .strip_prefix("#[path = \"")
@@ -343,6 +349,13 @@ fn follow(file: &Path, directory: &Path, reached: &mut BTreeSet<PathBuf>) {
             written_path = Some(file.parent().unwrap().join(path));
             continue;
         }
+        if is_outer && let [.., "mod", module, "{"] = line.split(' ').collect::<Vec<_>>().as_slice()
+        {
+            let folder = written_path.take();
+            inner = Some(folder.unwrap_or_else(|| directory.join(module)));
+            continue;
+        }
+        let directory = inner.as_deref().unwrap_or(directory);
         let Some(declaration) = line.strip_suffix(';') else {
             continue;
         };

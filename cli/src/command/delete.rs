@@ -1,5 +1,6 @@
 //! Removes Weft from a cluster.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -16,6 +17,8 @@ use crate::failure::Hint as _;
 use crate::install::{self, Place};
 use crate::output::tell;
 
+/// The namespace of the operator.
+const OPERATOR: &str = "clusterlink-operator";
 /// What is still there by then is held by somebody's finalizer, or by a namespace that can't end.
 const GONE: Duration = Duration::from_secs(120);
 
@@ -103,8 +106,11 @@ impl Peer {
         let slices = "clusterlink.net/dataplane-endpointslice-name";
         removal.labelled("EndpointSlice", slices).await?;
         // Nobody is left who would finish what a finalizer waits for.
+        let mut namespaces = BTreeSet::from([self.namespace.clone(), OPERATOR.to_owned()]);
         for instance in install::list(client, "Instance", "").await? {
             removal.release(&instance).await?;
+            let namespace = instance.data["spec"]["namespace"].as_str();
+            namespaces.extend(namespace.map(str::to_owned));
         }
         for kind in CustomKind::ALL {
             let name = format!("{}.{}", kind.plural(), kind.group());
@@ -116,7 +122,7 @@ impl Peer {
             removal.labelled(kind, of_weft).await?;
         }
         for lease in ["weft-reconciler", "weft-operator"] {
-            for namespace in [self.namespace.as_str(), "clusterlink-operator"] {
+            for namespace in &namespaces {
                 let metadata = json!({ "name": lease, "namespace": namespace });
                 let object = json!({ "kind": "Lease", "metadata": metadata });
                 removal.delete(Place::of(&object)?, None).await?;

@@ -10,6 +10,8 @@ use super::common::{certificates, run, said, told};
 
 /// A namespace of users.
 const SHOP: &str = "shop";
+/// Where a second Instance installs gateways.
+const TEAMS: &str = "teams";
 /// The node port by which the clusters reach each other.
 const PORT: u16 = 30_443;
 
@@ -22,6 +24,7 @@ fn two_clusters_are_after_it_what_they_were_before() {
         let [east, west] = &clusters;
         for cluster in &clusters {
             cluster.kubectl(&["create", "namespace", SHOP]);
+            cluster.kubectl(&["create", "namespace", TEAMS]);
             cluster.serve_echo(SHOP);
             for object in foreign() {
                 cluster.apply(&object.to_string());
@@ -71,6 +74,10 @@ fn two_clusters_are_after_it_what_they_were_before() {
             let slices = slices(west);
             holds(!slices.is_empty(), || "none".to_owned())
         });
+        // A second installation, where there is no Import that both could want to serve.
+        east.apply(&second_instance().to_string());
+        east.wait_for_presence("deployment", TEAMS, "cl-dataplane", true);
+        east.wait_for_presence("lease", TEAMS, "weft-reconciler", true);
         // The foreign one of the name of an Import is told, and left alone.
         west.wait_for_condition("import", SHOP, "theirs", "ImportServiceValid", "False");
 
@@ -199,6 +206,15 @@ fn imports() -> Vec<Value> {
         import(SHOP, "theirs", json!({})),
         import(SYSTEM, "inside", json!({})),
     ]
+}
+
+fn second_instance() -> Value {
+    json!({
+        "apiVersion": "clusterlink.net/v1alpha1",
+        "kind": "Instance",
+        "metadata": {"name": "second", "namespace": SHOP},
+        "spec": {"namespace": TEAMS},
+    })
 }
 
 fn policies() -> Vec<Value> {

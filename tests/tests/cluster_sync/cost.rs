@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use weft_tests::api_server::has_condition;
+use weft_tests::api_server::{ApiServer, has_condition};
+use weft_tests::certificates::Authority;
 use weft_tests::process::Signal;
+use weft_tests::role::ClusterGateway;
 use weft_tests::wait::{holds, wait_for};
 
 use super::stage::*;
@@ -126,4 +128,100 @@ fn a_thousand_objects_cost_a_thousand_patches() {
         begun.elapsed()
     );
     assert_eq!(cluster.proxy.count(|seen| seen.is_patch("/exports/")), 1);
+}
+
+/// What many objects cost a reconciler and a gateway; beside it, `kubectl` with the same objects.
+///
+/// `docs/benchmarks.md` has the command and the results.
+#[test]
+#[ignore = "a benchmark"]
+fn measure_many_objects() {
+    for count in [1_000, 10_000] {
+        let cluster = Cluster::new("");
+        for (number, names) in names(count).chunks(500).enumerate() {
+            let objects: Vec<_> = names.iter().map(|name| export(name, 80)).collect();
+            let path = format!("peers/east/many-{number}.yaml");
+            cluster.repository.write(&path, objects.join("---\n"));
+        }
+        let commit = cluster.repository.commit("Many");
+        let begun = Instant::now();
+        let mut reconciler = cluster.reconciler("one");
+        cluster.wait_until_in_force(&commit);
+        let cold = begun.elapsed();
+        wait_for("all conditions are written", || {
+            let written = cluster.proxy.count(|seen| {
+                seen.method == "PATCH"
+                    && seen.path.contains("/exports/")
+                    && seen.path.ends_with("/status")
+            });
+            holds(written > count, || format!("{written} of {count}"))
+        });
+        let all = begun.elapsed();
+        let usage = reconciler.process().usage();
+        println!(
+            "{count} objects, cold: in force after {cold:.2?}, all conditions after {all:.2?}; {usage}"
+        );
+
+        let authority = Authority::new("test");
+        let kubeconfig = cluster.server.kubeconfig();
+        let mut gateway = ClusterGateway::new("east", &kubeconfig, &authority.peer("east"));
+        gateway.start();
+        wait_for("the gateway has it", || {
+            let snapshot = gateway.snapshot()?;
+            holds(snapshot["revision"] == commit, || {
+                snapshot["revision"].to_string()
+            })
+        });
+        println!(
+            "{count} objects, the gateway: {}",
+            gateway.process().usage()
+        );
+
+        reconciler.process().signal(Signal::TERM);
+        reconciler.process().wait();
+        cluster
+            .repository
+            .write("peers/east/export.yaml", export("ledger", 9090));
+        let commit = cluster.repository.commit("One of them");
+        let begun = Instant::now();
+        let mut reconciler = cluster.reconciler("two");
+        cluster.wait_until_in_force(&commit);
+        let usage = reconciler.process().usage();
+        println!(
+            "{count} objects, warm, one changed: in force after {:.2?}; {usage}",
+            begun.elapsed()
+        );
+        cluster
+            .repository
+            .write("peers/east/export.yaml", export("ledger", 9091));
+        let commit = cluster.repository.commit("One more of them");
+        let begun = Instant::now();
+        reconciler.hook();
+        cluster.wait_until_in_force(&commit);
+        println!(
+            "{count} objects, running, one changed: in force after {:.2?}",
+            begun.elapsed()
+        );
+        drop((reconciler, gateway));
+
+        let server = ApiServer::start();
+        let kubectl = server.kubectl();
+        kubectl.run(&["create", "namespace", NAMESPACE]);
+        let objects: Vec<_> = names(count).iter().map(|name| export(name, 80)).collect();
+        let begun = Instant::now();
+        kubectl.run_with(
+            &["apply", "--server-side", "-f", "-"],
+            &objects.join("---\n"),
+        );
+        println!(
+            "{count} objects, `kubectl apply --server-side`: {:.2?}",
+            begun.elapsed()
+        );
+    }
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|number| format!("many-{number:05}"))
+        .collect()
 }
