@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use fabric::crd::CustomKind;
 use serde_json::Value;
 use weft_tests::reference;
 
@@ -55,6 +56,41 @@ fn the_reference_lists_every_field_of_every_kind() {
         count += 1;
     }
     assert_eq!(count, 9, "the kinds");
+}
+
+#[test]
+fn the_reference_lists_the_columns_of_every_kind() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let reference = fs::read_to_string(root.join("docs/resources.md")).unwrap();
+    for kind in CustomKind::ALL {
+        let definition: Value = serde_yaml::from_str(kind.text()).unwrap();
+        let columns = &definition["spec"]["versions"][0]["additionalPrinterColumns"];
+        let (wide, usual): (Vec<_>, Vec<_>) = columns
+            .as_array()
+            .unwrap()
+            .iter()
+            .partition(|column| column["priority"].as_u64() > Some(0));
+        let names = |columns: Vec<&Value>| {
+            let names = columns.iter().map(|column| column["name"].as_str());
+            names.map(Option::unwrap).collect::<Vec<_>>().join(", ")
+        };
+        let more = match wide.is_empty() {
+            true => String::new(),
+            false => format!("; with `-o wide` {}", names(wide)),
+        };
+        let line = format!("Columns: {}{more}.", names(usual));
+        let section = reference.split("\n## ").find(|section| {
+            let heading = section.lines().next().unwrap_or_default();
+            heading.split(' ').any(|word| word == kind.as_str())
+        });
+        let lines = section
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("Columns: "));
+        assert_eq!(lines.collect::<Vec<_>>(), [line.as_str()], "{kind:?}");
+        let row = format!("`{}` |", kind.short_name());
+        assert!(reference.contains(&row), "{row}");
+    }
 }
 
 #[test]
