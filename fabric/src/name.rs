@@ -122,11 +122,10 @@ impl fmt::Display for PeerName {
 // === impl ObjectName ===
 
 impl ObjectName {
-    /// The name of `name` in `namespace`, when the namespace is an RFC 1123 label and the name an
-    /// RFC 1123 subdomain.
+    /// The name of `name` in `namespace`, where these may be a namespace and an object's name.
     pub fn new(namespace: &str, name: &str) -> Result<Self, NameError> {
         check_label(namespace)?;
-        check_subdomain(name)?;
+        check_object_name(name)?;
         Ok(Self {
             namespace: namespace.into(),
             name: name.into(),
@@ -262,16 +261,26 @@ pub fn check_label(text: &str) -> Result<(), NameError> {
     check_characters(text, "")
 }
 
+/// Checks the name of an object as Kubernetes does: as a subdomain, but with parts of any length.
+pub fn check_object_name(text: &str) -> Result<(), NameError> {
+    check_length(text, 253)?;
+    text.split('.').try_for_each(check_part)
+}
+
 /// Checks an RFC 1123 subdomain: labels joined by dots, at most 253 characters in all.
 pub fn check_subdomain(text: &str) -> Result<(), NameError> {
     check_length(text, 253)?;
     text.split('.').try_for_each(|label| {
-        if label.is_empty() {
-            return Err(NameError::Edge);
-        }
-        check_length(label, 63)?;
-        check_characters(label, ", and '.' between parts")
+        check_part(label)?;
+        check_length(label, 63)
     })
+}
+
+fn check_part(part: &str) -> Result<(), NameError> {
+    if part.is_empty() {
+        return Err(NameError::Edge);
+    }
+    check_characters(part, ", and '.' between parts")
 }
 
 fn check_length(text: &str, limit: usize) -> Result<(), NameError> {
@@ -331,5 +340,15 @@ mod tests {
         );
         assert_eq!("shop".parse::<ObjectName>(), Err(NameError::NoSlash));
         assert!("shop.x/ledger".parse::<ObjectName>().is_err());
+        let long = |count| "a".repeat(count).parse::<PeerName>().is_ok();
+        assert_eq!((long(63), long(64)), (true, false));
+        for (count, good) in [(63, true), (64, true), (253, true), (254, false)] {
+            assert_eq!(
+                check_object_name(&"a".repeat(count)).is_ok(),
+                good,
+                "{count}"
+            );
+        }
+        assert!(check_object_name("a..b").is_err());
     }
 }

@@ -159,23 +159,37 @@ fn a_dead_cluster_delays_no_other() {
 }
 
 #[test]
-fn a_cluster_has_one_writer_whichever_it_is() {
+fn a_cluster_may_have_a_reconciler_of_its_own_or_none() {
     let hub = Hub::new();
-    // A reconciler of the member's own has the Lease first.
-    let (_, east) = &hub.members[0];
+    let (_, west) = &hub.members[1];
+    let leader = || {
+        let lease = west
+            .kubectl()
+            .find(&["lease", "-n", SYSTEM, "weft-reconciler"]);
+        lease.map(|lease| lease["spec"]["holderIdentity"].to_string())
+    };
+    // It does what there is to do beside the repository.
     let arguments = ["--lease-duration", "5s"];
-    let mut own = Reconciler::start("own", &east.kubeconfig(), &arguments);
+    let mut own = Reconciler::start("own", &west.kubeconfig(), &arguments);
     own.wait_until_it_leads();
     let _reconciler = hub.reconcile();
-    let head = hub.repository.head();
-    hub.wait_until_in_force("west", &head);
-    hub.wait_for_sync("east", |sync| {
-        condition(sync, "Ready").is_some_and(|(_, reason, _)| reason == "ClusterUnreachable")
-    });
-    assert_eq!(hub.port(0), Value::Null);
+    for name in ["east", "west"] {
+        hub.wait_until_in_force(name, &hub.repository.head());
+    }
+    assert_eq!(hub.port(1), 8080);
+    let is_served = |import: &Value| has_condition(import, "ImportServiceValid", "True");
+    let ledger = ["import", "-n", NAMESPACE, "ledger"];
+    west.kubectl().wait_until(&ledger, is_served);
+    assert!(leader().unwrap().contains("own_"), "{:?}", leader());
+
     own.process().kill();
-    hub.wait_until_in_force("east", &head);
-    assert_eq!(hub.port(0), 8080);
+    let import = yaml::import(NAMESPACE, "other", 81, "east");
+    hub.repository.write("peers/west/other.yaml", import);
+    let commit = hub.repository.commit("Another import");
+    hub.wait_until_in_force("west", &commit);
+    let other = ["import", "-n", NAMESPACE, "other"];
+    west.kubectl().wait_until(&other, is_served);
+    assert!(leader().unwrap().contains("hub_"), "{:?}", leader());
 }
 
 #[test]

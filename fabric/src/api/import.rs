@@ -43,7 +43,7 @@ pub struct ImportSource {
     /// The export's name.
     #[schemars(
         length(min = 1),
-        extend("x-weft-code" = "WEFT0109", "x-weft-format" = "subdomain")
+        extend("x-weft-code" = "WEFT0109", "x-weft-format" = "name")
     )]
     pub export_name: String,
     /// The export's namespace.

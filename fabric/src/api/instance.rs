@@ -73,6 +73,8 @@ pub struct Ingress {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
     /// Annotations of the Service.
+    // More than any cloud knows; a server bounds what the rule about each of them may cost.
+    #[schemars(extend("maxProperties" = 64, "x-weft-format" = "annotations"))]
     pub annotations: BTreeMap<String, String>,
 }
 

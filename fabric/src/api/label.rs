@@ -1,4 +1,4 @@
-use crate::name::{NameError, check_subdomain};
+use crate::name::{NameError, check_object_name};
 
 /// Why a text is no label key or label value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum LabelError {
 pub fn check_label_key(key: &str) -> Result<(), LabelError> {
     let name = match key.split_once('/') {
         Some((prefix, name)) => {
-            check_subdomain(prefix).map_err(LabelError::Prefix)?;
+            check_object_name(prefix).map_err(LabelError::Prefix)?;
             name
         }
         None => key,

@@ -206,6 +206,10 @@ fn rules(kind: CustomKind) -> Vec<Value> {
                 "import name cannot contain dots: it names a Service",
             ),
         ],
+        CustomKind::Peer => vec![rule(
+            "!self.metadata.name.matches('[^.]{64}')",
+            "the parts of a peer name cannot exceed 63 chars",
+        )],
         _ => Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use super::draft::{Draft, is_within};
 use super::structure::quote;
 use crate::api::{check_label_key, check_label_value, parse_selector};
 use crate::diagnostic::{Code, Finding, nearest};
-use crate::name::{Kind, check_label, check_subdomain};
+use crate::name::{Kind, check_label, check_object_name, check_subdomain};
 use crate::schema::SERVER_METADATA;
 
 /// The annotation that selects the peers that a shared policy is for.
@@ -62,12 +62,22 @@ pub(super) fn check_namespace_at(draft: &mut Draft<'_>, pointer: &str) {
     }
 }
 
-/// Checks that the string at a pointer is the name of an object or a peer.
+/// Checks that the string at a pointer is the name of an object.
 pub(super) fn check_name_at(draft: &mut Draft<'_>, pointer: &str, what: &str) {
+    if let Some(text) = draft.text(pointer)
+        && let Err(error) = check_object_name(text)
+    {
+        let message = format!("{} is no {what}: {error}", quote(text));
+        draft.report(Code::BadName, pointer, message);
+    }
+}
+
+/// Checks that the string at a pointer is the name of a peer, which a certificate proves.
+pub(super) fn check_peer_name_at(draft: &mut Draft<'_>, pointer: &str) {
     if let Some(text) = draft.text(pointer)
         && let Err(error) = check_subdomain(text)
     {
-        let message = format!("{} is no {what}: {error}", quote(text));
+        let message = format!("{} is no peer name: {error}", quote(text));
         draft.report(Code::BadName, pointer, message);
     }
 }
@@ -76,14 +86,19 @@ fn check_name(draft: &mut Draft<'_>) {
     let pointer = "/metadata/name";
     match draft.kind {
         Kind::Import => check_import_name(draft, pointer),
-        Kind::Peer => check_name_at(draft, pointer, "peer name"),
+        Kind::Peer => check_peer_name_at(draft, pointer),
         _ => check_name_at(draft, pointer, "name"),
     }
+    let why_no_service = |name: &str| match name {
+        _ if name.contains('.') => Some("it has dots"),
+        _ if name.len() > 63 => Some("it is longer than 63 characters"),
+        _ => None,
+    };
     if draft.kind == Kind::Export
-        && draft.text(pointer).is_some_and(|name| name.contains('.'))
+        && let Some(why) = draft.text(pointer).and_then(why_no_service)
         && draft.at("/spec/host").is_none()
     {
-        let message = "no Kubernetes Service can have this name: it has dots";
+        let message = format!("no Kubernetes Service can have this name: {why}");
         let finding = Finding::new(Code::UnlikelyName, draft.value_span(pointer), message);
         draft.push(finding.with_help("name the service's host in `spec.host`"));
     }
@@ -146,14 +161,25 @@ fn check_annotations(draft: &mut Draft<'_>) {
                     finding.with_help("annotations under `weft.dev/` are written by Weft alone")
                 }
             });
-        } else if let Err(error) = check_label_key(key) {
-            let message = format!("{} is no annotation key: {error}", quote(key));
-            draft.push(Finding::new(
-                Code::BadLabel,
-                draft.key_span(&pointer),
-                message,
-            ));
+        } else {
+            check_annotation_key(draft, &pointer, key);
         }
+    }
+}
+
+/// Checks a key as that of an annotation: as a label's, but for capitals in the prefix.
+fn check_annotation_key(draft: &mut Draft<'_>, pointer: &str, key: &str) {
+    if let Err(error) = check_label_key(&key.to_lowercase()) {
+        let message = format!("{} is no annotation key: {error}", quote(key));
+        let finding = Finding::new(Code::BadLabel, draft.key_span(pointer), message);
+        draft.push(finding);
+    }
+}
+
+/// Checks the keys of the annotations at a pointer that are for another object.
+pub(super) fn check_annotation_keys(draft: &mut Draft<'_>, pointer: &str) {
+    for (pointer, key, _) in draft.entries(pointer) {
+        check_annotation_key(draft, &pointer, key);
     }
 }
 

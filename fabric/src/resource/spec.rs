@@ -5,7 +5,9 @@ use std::fmt::Display;
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::metadata::{check_labels, check_name_at, check_namespace_at};
+use super::metadata::{
+    check_annotation_keys, check_labels, check_name_at, check_namespace_at, check_peer_name_at,
+};
 use super::structure::quote;
 use crate::api::Duration;
 use crate::diagnostic::{Code, Finding};
@@ -28,6 +30,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
         Kind::Instance => {
             check_namespace_at(draft, "/spec/namespace");
             check_labels(draft, "/spec/peerLabels");
+            check_annotation_keys(draft, "/spec/ingress/annotations");
         }
     }
 }
@@ -87,7 +90,7 @@ fn check_workloads(draft: &mut Draft<'_>) {
 
 fn check_import(draft: &mut Draft<'_>) {
     for (source, _) in draft.items("/spec/sources") {
-        check_name_at(draft, &format!("{source}/peer"), "peer name");
+        check_peer_name_at(draft, &format!("{source}/peer"));
         check_name_at(draft, &format!("{source}/exportName"), "export name");
         check_namespace_at(draft, &format!("{source}/exportNamespace"));
     }

@@ -31,6 +31,8 @@ use super::acting::Acting;
 const COALESCE: Duration = Duration::from_millis(100);
 /// Another cluster that isn't ours by then is said to be out of reach.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The Lease of hubs in the clusters that they lead into.
+const HUB_LEASE: &str = "weft-hub";
 
 /// What a FabricSync's task is made of.
 pub(super) struct Task {
@@ -124,16 +126,8 @@ impl Task {
             };
             let (cluster, mut leading) = self.other_cluster(connection, tasks, cancelled, election);
             self.wait_to_lead(&cluster, &mut leading).await;
-            let context = controller::Context {
-                connection: cluster.connection.clone(),
-                leadership: cluster.leadership.clone(),
-                events: cluster.events.clone(),
-                watch_seconds: seconds,
-                objects: Arc::clone(&cluster.objects),
-                syncs: Arc::clone(&self.acting.syncs),
-                metrics: self.acting.handle.metrics().clone(),
-            };
-            tasks.spawn(controller::run(context, cancelled.clone()));
+            let look_after = self.look_after(&cluster, cancelled.clone(), election.clone());
+            tasks.spawn(look_after);
             tokio::select! {
                 ended = self.keep(cluster, remote, &directory, tasks, cancelled) => ended,
                 _ = leading.wait_for(|leads| !*leads) => Ended::Lost,
@@ -158,8 +152,7 @@ impl Task {
         }
     }
 
-    /// Another cluster, and whether we lead there: by the same Lease as a reconciler of its own, so
-    /// that never two of them write.
+    /// Another cluster, and whether we lead there: by a Lease in it, so that never two hubs write.
     fn other_cluster(
         &self,
         connection: Connection,
@@ -171,14 +164,14 @@ impl Task {
         let leadership = Leadership::none();
         let (leads, leading) = watch::channel(false);
         let identity = options.identity.clone();
-        let candidate = Candidate::new(&connection, LEASE, identity, options.lease);
+        let candidate = Candidate::new(&connection, HUB_LEASE, identity, options.lease);
         let run = candidate.run(leadership.clone(), leads, election.clone());
         self.acting.tasks.spawn(run);
         let (namespace, seconds) = (&connection.namespace, options.watch_seconds);
         let cluster = Cluster {
             objects: Objects::watch(&connection, namespace, seconds, tasks, cancelled),
             // Events stand beside the objects that they are about.
-            events: Events::new(connection.client.clone(), LEASE, &options.identity),
+            events: Events::new(connection.client.clone(), HUB_LEASE, &options.identity),
             leadership,
             metrics: self.metrics(&connection),
             connection,
@@ -193,8 +186,8 @@ impl Task {
             tokio::time::sleep(PATIENCE).await;
             cluster.metrics.set_reachable(false);
             let text = format!(
-                "the Lease {}/{LEASE} at {} can't be had: the server doesn't answer or doesn't let \
-                 us, or a reconciler of the cluster's own has it",
+                "the Lease {}/{HUB_LEASE} at {} can't be had: the server doesn't answer or doesn't \
+                 let us, or another hub has it",
                 cluster.connection.namespace, cluster.connection.server
             );
             tracing::warn!(name = self.name, "{text}");
@@ -208,6 +201,47 @@ impl Task {
         tokio::select! {
             _ = wait => {}
             () = say => {}
+        }
+    }
+
+    /// Does in another cluster what its own reconciler would, as long as it has none: conditions,
+    /// ports, Services.
+    fn look_after(
+        &self,
+        cluster: &Cluster,
+        cancelled: CancellationToken,
+        election: CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let options = &self.acting.options;
+        let leadership = Leadership::none();
+        let (leads, mut leading) = watch::channel(false);
+        let identity = options.identity.clone();
+        let candidate = Candidate::new(&cluster.connection, LEASE, identity, options.lease);
+        let context = controller::Context {
+            connection: cluster.connection.clone(),
+            leadership: leadership.clone(),
+            events: cluster.events.clone(),
+            watch_seconds: options.watch_seconds,
+            objects: Arc::clone(&cluster.objects),
+            syncs: Arc::clone(&self.acting.syncs),
+            metrics: self.acting.handle.metrics().clone(),
+        };
+        let run = candidate.run(leadership, leads, election);
+        self.acting.tasks.spawn(run);
+        async move {
+            while !cancelled.is_cancelled() {
+                let wait = async { leading.wait_for(|leads| *leads).await.is_ok() };
+                if cancelled.run_until_cancelled(wait).await != Some(true) {
+                    return;
+                }
+                let token = cancelled.child_token();
+                let lost = async {
+                    let wait = async { leading.wait_for(|leads| !*leads).await.is_ok() };
+                    token.run_until_cancelled(wait).await;
+                    token.cancel();
+                };
+                tokio::join!(controller::run(context.clone(), token.clone()), lost);
+            }
         }
     }
 

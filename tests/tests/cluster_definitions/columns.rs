@@ -113,7 +113,7 @@ fn short_names_and_a_category_find_the_kinds() {
 
 #[test]
 fn every_field_is_explained() {
-    let server = ApiServer::start();
+    let server = crate::server::shared();
     let kubectl = server.kubectl();
     let explained = |path: &str| kubectl.run(&["explain", path]);
     for kind in CustomKind::ALL {

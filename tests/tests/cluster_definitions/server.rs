@@ -1,6 +1,7 @@
 //! What the server says of objects that it isn't to keep.
 
 use std::path::Path;
+use std::sync::{Arc, Weak};
 
 use fabric::crd::CustomKind;
 use futures::StreamExt as _;
@@ -8,13 +9,29 @@ use futures::stream;
 use http::{Request, StatusCode};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use parking_lot::Mutex;
 use serde_json::Value;
+use weft_tests::api_server::ApiServer;
 
 /// Dry runs that are under way at once; a server of two cores gains nothing by more.
 const AT_ONCE: usize = 8;
 
 /// What the server says of an object: as it would store it, or why it refuses it.
 pub(crate) type Verdict = Result<Value, String>;
+
+/// A server with the namespaces of the corpus, shared by the tests that keep nothing in it; it ends
+/// with the last of them.
+pub(crate) fn shared() -> Arc<ApiServer> {
+    static SHARED: Mutex<Weak<ApiServer>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock();
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let server = Arc::new(ApiServer::start());
+    server.kubectl().run(&["create", "namespace", "shop"]);
+    *shared = Arc::downgrade(&server);
+    server
+}
 
 /// The verdict over each object, under strict validation of fields.
 pub(crate) fn judge(kubeconfig: &Path, objects: &[Value]) -> Vec<Verdict> {

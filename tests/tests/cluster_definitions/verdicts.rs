@@ -34,13 +34,6 @@ fn case(file: &str, family: &Family, change: &Change, wanted: Option<(bool, bool
     }
 }
 
-/// A server with a namespace for every object of the corpus.
-fn server_with_namespaces() -> ApiServer {
-    let server = ApiServer::start();
-    server.kubectl().run(&["create", "namespace", "shop"]);
-    server
-}
-
 /// What `weft validate` says of an object by itself; none for kinds that aren't in repositories.
 fn in_repository(object: &Value) -> Option<Verdict> {
     server::kind(object)?.in_repository()?;
@@ -140,9 +133,11 @@ fn counts(families: &[(String, Family)]) -> Vec<Case> {
         let labels: Map<_, _> = (0..count)
             .map(|n| (format!("{LONGEST_KEY}{n:010}"), "v".repeat(63).into()))
             .collect();
+        let labels = Value::Object(labels);
         for (name, pointer, value) in [
             ("peer.yaml", "/spec/gateways", Value::Array(gateways)),
-            ("instance.yaml", "/spec/peerLabels", Value::Object(labels)),
+            ("instance.yaml", "/spec/peerLabels", labels.clone()),
+            ("instance.yaml", "/spec/ingress/annotations", labels),
         ] {
             let (file, family) = families.iter().find(|(file, _)| file == name).unwrap();
             let change = Change::from_iter([(pointer.to_owned(), value)]);
@@ -172,7 +167,7 @@ fn a_repository_and_a_server_refuse_the_same_objects() {
         }
     }
     assert!(cases.len() >= 400, "{}", cases.len());
-    let differences = differences(&server_with_namespaces(), &cases);
+    let differences = differences(&server::shared(), &cases);
     assert!(differences.is_empty(), "{differences}");
 }
 
@@ -189,7 +184,7 @@ fn a_repository_and_a_server_agree_on_every_small_mistake() {
         }
     }
     assert!(cases.len() >= 1000, "{}", cases.len());
-    let differences = differences(&server_with_namespaces(), &cases);
+    let differences = differences(&server::shared(), &cases);
     assert!(differences.is_empty(), "{differences}");
 }
 
@@ -206,7 +201,7 @@ fn a_null_is_refused_in_a_repository_and_nothing_to_a_server() {
             absents.push(changed(&family.good, &one(ABSENT.into())));
         }
     }
-    let server = server_with_namespaces();
+    let server = server::shared();
     let of_null = server::judge(&server.kubeconfig(), &nulls);
     let of_absent = server::judge(&server.kubeconfig(), &absents);
     let mut differences = String::new();

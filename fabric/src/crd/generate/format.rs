@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 /// An RFC 1123 label.
 const LABEL: &str = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
 
-/// The same of a name that a resolver is asked for, which is the same in capitals.
+/// A part of an object's name, which may be longer.
+const NAME_PART: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+
+/// A label of a name that a resolver is asked for, which is the same in capitals.
 const HOST_LABEL: &str = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?";
 
 /// What stands behind the prefix of a label's key, and, where it isn't empty, a label's value.
@@ -23,7 +26,9 @@ pub(super) fn apply(schema: &mut Map<String, Value>) {
         "label" => text(schema, &format!("^{LABEL}$"), 63),
         "subdomain" => text(schema, &format!(r"^{LABEL}(\.{LABEL})*$"), 253),
         "host" => host(schema),
+        "name" => text(schema, &format!(r"^{NAME_PART}(\.{NAME_PART})*$"), 253),
         "labels" => labels(schema),
+        "annotations" => annotations(schema),
         "interval" => interval(schema),
         other => unreachable!("no form is named {other}"),
     }
@@ -61,18 +66,27 @@ fn interval(schema: &mut Map<String, Value>) {
 }
 
 fn labels(schema: &mut Map<String, Value>) {
-    let key = format!(r"^({LABEL}(\.{LABEL})*/)?{LABEL_NAME}$");
-    rule(
-        schema,
-        &format!("self.all(key, key.matches(r'{key}') && key.indexOf('/') <= 253)"),
-        "a label's key is an optional DNS name and a slash, then at most 63 letters, digits, \
-         '-', '_' and '.'",
-    );
+    let of = "a label's key is an optional DNS name and a slash, then at most 63 letters, digits, \
+              '-', '_' and '.'";
+    keys(schema, "key", of);
     schema["additionalProperties"] = json!({
         "type": "string",
         "maxLength": 63,
         "pattern": format!("^({LABEL_NAME})?$"),
     });
+}
+
+/// Those of an object that is made; capitals count as small letters in the prefix.
+fn annotations(schema: &mut Map<String, Value>) {
+    let of = "an annotation's key is an optional DNS name and a slash, then at most 63 letters, \
+              digits, '-', '_' and '.'";
+    keys(schema, "key.lowerAscii()", of);
+}
+
+fn keys(schema: &mut Map<String, Value>, key: &str, message: &str) {
+    let pattern = format!(r"^({NAME_PART}(\.{NAME_PART})*/)?{LABEL_NAME}$");
+    let text = format!("self.all(key, {key}.matches(r'{pattern}') && key.indexOf('/') <= 253)");
+    rule(schema, &text, message);
 }
 
 fn rule(schema: &mut Map<String, Value>, rule: &str, message: &str) {
