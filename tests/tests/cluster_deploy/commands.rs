@@ -145,7 +145,7 @@ fn a_cluster_that_cant_be_had_is_told() {
 
 #[test]
 fn a_namespace_of_another_instance_is_left_to_it() {
-    let server = ApiServer::start();
+    let server = ApiServer::start_own();
     let kubectl = server.kubectl();
     let folder = certificates(&["east"]);
     let folder = folder.path();
