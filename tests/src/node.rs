@@ -4,19 +4,19 @@
 //! It plays the parts of Kubernetes that aren't the API server, each as simply as it can be done
 //! honestly; what it says in the API server is what there really is:
 //!
-//! - **kubelet** ([`kubelet`]): a Pod is a network namespace with an address of the cluster's range.
+//! - **kubelet**: a Pod is a network namespace with an address of the cluster's range.
 //!   Its container is the real binary as a process there, in a root file system of its own that is
 //!   read-only where the container asks for it, with the arguments, environment, Secrets, empty
 //!   folders and service account token of its specification; it is probed, restarted when it ends,
 //!   and ended with grace. Containers run as the namespaces' root, whoever their specification names.
-//! - **Deployment controller** ([`deployment`]): replicas, rolling updates, `kubectl rollout status`.
+//! - **Deployment controller**: replicas, rolling updates, `kubectl rollout status`.
 //!   Pods belong to their Deployment directly; there are no ReplicaSets.
-//! - **EndpointSlice controller** and **kube-proxy** ([`service`]): slices of ready Pods; ClusterIPs,
+//! - **EndpointSlice controller** and **kube-proxy**: slices of ready Pods; ClusterIPs,
 //!   node ports and load balancers are user-space forwards, as kube-proxy's oldest mode had them, so
 //!   what is reached by them sees the node's address. A test's own client Pods resolve names and pick
 //!   endpoints by themselves instead, and so keep theirs ([`crate::cluster::Cluster::dial`]).
 //! - **Cluster DNS**: `/etc/hosts` of each Pod names the Services that have a ClusterIP.
-//! - **Namespace and service account controllers** ([`tenancy`]).
+//! - **Namespace and service account controllers**.
 
 mod deployment;
 mod kubelet;

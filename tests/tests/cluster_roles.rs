@@ -9,6 +9,7 @@
 
 #[path = "cluster_roles"]
 mod roles {
+    mod hub;
     pub(crate) mod refused;
     pub(crate) mod right;
     pub(crate) mod stage;

@@ -75,6 +75,11 @@ impl Peer {
             write(&path, &install::yaml(&installation.without_operator()?)?)?;
             tell!("wrote {}", path.display());
             tell!("next: kubectl apply --server-side -f {}", path.display());
+            if installation.sync.is_some() {
+                tell!(
+                    "once more after a moment: kubectl applies the FabricSync when its kind is served"
+                );
+            }
             return Ok(crate::exit::DONE);
         }
         crate::cluster::run_role(self.install(installation))

@@ -67,7 +67,7 @@ fn a_server_accepts_everything_and_nothing_differs_the_second_time() {
 
 #[test]
 fn what_is_deployed_is_the_base_and_little_more() {
-    let server = ApiServer::start();
+    let server = ApiServer::start_own();
     let kubectl = server.kubectl();
     let folder = certificates(&["east"]);
     let kubeconfig = server.kubeconfig();

@@ -38,6 +38,9 @@ fn progress_and_what_to_do_next() {
         .filter(|line| !first.contains(line))
         .collect();
     insta::assert_snapshot!("deploy_of_the_operator_alone", operator.join("\n"));
+    let none = ["deploy", "peer", "--name", "east", "--start", "none"];
+    let file = weft(&[&none[..], &repo].concat());
+    insta::assert_snapshot!("deploy_of_a_file", file);
     // Where it is installed, all of it can be tried.
     let again = weft(&[&deploy[..], &["--dry-run=server"]].concat());
     assert!(!again.contains("can't be tried"), "{again}");
@@ -142,7 +145,7 @@ fn a_cluster_that_cant_be_had_is_told() {
 
 #[test]
 fn a_namespace_of_another_instance_is_left_to_it() {
-    let server = ApiServer::start();
+    let server = ApiServer::start_own();
     let kubectl = server.kubectl();
     let folder = certificates(&["east"]);
     let folder = folder.path();

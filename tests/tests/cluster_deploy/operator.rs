@@ -21,7 +21,7 @@ struct Stage {
 impl Stage {
     /// With an Instance of this spec.
     fn new(spec: &Value) -> Self {
-        let server = ApiServer::start();
+        let server = ApiServer::start_own();
         let kubectl = server.kubectl();
         kubectl.run(&["apply", "--server-side", "-k", BASE]);
         let account = server.kubeconfig_of(OPERATOR, "cl-operator-controller-manager");

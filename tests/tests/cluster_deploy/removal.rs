@@ -93,19 +93,51 @@ fn two_clusters_are_after_it_what_they_were_before() {
             insta::assert_snapshot!(format!("delete_of_{}", cluster.name()), unhashed);
         }
         for (cluster, before) in clusters.iter().zip(&before) {
-            wait_for(&format!("{} is what it was", cluster.name()), || {
-                let after = everything(cluster);
-                let gone = before.iter().filter(|object| !after.contains(object));
-                let new = after.iter().filter(|object| !before.contains(object));
-                let differs: Vec<_> = gone.chain(new).collect();
-                holds(differs.is_empty(), || format!("{differs:#?}"))
-            });
-            // It can be taken away again, and brought back.
+            wait_until_as_before(cluster, before);
+            // To take it away again is no mistake.
             let arguments = delete(cluster);
             let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
             let nothing = weft(cluster, &arguments);
             assert!(nothing.contains(": 0 objects"), "{nothing}");
         }
+    });
+}
+
+#[test]
+fn an_installation_without_an_operator_goes_as_a_whole() {
+    isolated(|| {
+        let cluster = Cluster::start(1, "east");
+        let folder = certificates(&["east"]);
+        let folder = folder.path();
+        let before = settled(&cluster);
+        let weft = |arguments: &[&str]| {
+            let output = run(folder, &cluster.kubeconfig(), arguments);
+            assert!(output.status.success(), "{}", said(&output));
+        };
+        weft(&["deploy", "peer", "--name", "east", "--start=none"]);
+        let file = folder.join("default_fabric/east/k8s.yaml");
+        let file = file.to_str().unwrap();
+        let apply = ["apply", "--server-side", "-f", file];
+        // Objects of kinds that the same file defines are accepted once these are served.
+        wait_for("the file is accepted", || {
+            cluster.kubectl_command().try_run(&apply, "")
+        });
+        for deployment in ["cl-controlplane", "cl-dataplane"] {
+            cluster.wait_for_rollout(SYSTEM, deployment);
+        }
+        weft(&["delete", "peer", "--name", "east"]);
+        wait_until_as_before(&cluster, &before);
+    });
+}
+
+/// Waits until a cluster has the objects that it had.
+fn wait_until_as_before(cluster: &Cluster, before: &[String]) {
+    wait_for(&format!("{} is what it was", cluster.name()), || {
+        let after = everything(cluster);
+        let gone = before.iter().filter(|object| !after.contains(object));
+        let new = after.iter().filter(|object| !before.contains(object));
+        let differs: Vec<_> = gone.chain(new).collect();
+        holds(differs.is_empty(), || format!("{differs:#?}"))
     });
 }
 

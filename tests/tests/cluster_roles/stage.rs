@@ -33,7 +33,7 @@ pub(crate) struct Stage {
 impl Stage {
     /// The base, an Instance, and what the operator made of it.
     pub(crate) fn new() -> Self {
-        let server = ApiServer::start();
+        let server = ApiServer::start_own();
         let kubectl = server.kubectl();
         let base = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/base");
         kubectl.run(&["apply", "--server-side", "-k", base]);
