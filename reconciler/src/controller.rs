@@ -8,6 +8,7 @@
 //! ```
 
 mod export;
+mod fight;
 mod import;
 mod peer;
 mod policy;

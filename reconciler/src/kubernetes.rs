@@ -7,6 +7,7 @@
 //! Types of the client library stay inside this module and those that build on it; what comes out of
 //! a cache is a value of `fabric`'s or one of a few fields.
 
+pub(crate) mod brake;
 pub mod cache;
 pub mod client;
 pub mod count;

@@ -29,7 +29,7 @@ use crate::kubernetes::write::{Failure, RequestError, Writer};
 use crate::sync::Handle;
 
 use self::live::{Caches, Made};
-use self::made::Wanted;
+use self::made::{MadeKind, Wanted};
 
 /// The Lease of the role.
 const LEASE: &str = "weft-operator";
@@ -82,7 +82,11 @@ pub async fn run(
     let election = CancellationToken::new();
     let elected = tokio::spawn(candidate.run(leadership.clone(), leads, election.clone()));
     let work = async {
-        while leading.wait_for(|leads| *leads).await.is_ok() {
+        loop {
+            let wait = async { leading.wait_for(|leads| *leads).await.is_ok() };
+            if cancelled.run_until_cancelled(wait).await != Some(true) {
+                return;
+            }
             let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
             let work = Box::pin(lead(
                 &connection,
@@ -96,13 +100,16 @@ pub async fn run(
             tokio::select! {
                 () = work => {}
                 _ = lost => tracing::warn!("another process leads; all work is put down"),
+                () = cancelled.cancelled() => {}
             }
             token.cancel();
             tasks.close();
             tasks.wait().await;
+            handle.set_leads(false);
         }
     };
-    cancelled.run_until_cancelled(Box::pin(work)).await;
+    Box::pin(work).await;
+    // After the last write, so that the next leader finds nobody at work.
     election.cancel();
     let _ = elected.await;
 }
@@ -118,6 +125,7 @@ async fn lead(
     let notify = Arc::new(Notify::new());
     let caches = Caches::watch(connection, options.watch_seconds, &notify, tasks, cancelled);
     caches.synced().await;
+    handle.set_leads(true);
     handle.set_synced();
     let writer = |manager| Writer::new(manager, &connection.server, leadership.clone());
     let mut operator = Operator {
@@ -208,7 +216,10 @@ impl Operator {
                 results.push(self.delete(made).await);
             }
         }
-        for object in wanted.values() {
+        // Accounts and what they may do before what runs as them.
+        let mut in_order: Vec<&Wanted> = wanted.values().collect();
+        in_order.sort_by_key(|object| object.key.kind == MadeKind::Deployment);
+        for object in in_order {
             let live = made.get(&object.key);
             if live.is_some_and(|live| live.meta.is_terminating || object.is_met_by(&live.object)) {
                 continue;

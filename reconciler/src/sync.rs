@@ -99,8 +99,7 @@ pub async fn run(
             if leading.wait_for(|leads| *leads).await.is_err() {
                 return;
             }
-            handle.health.lock().leads = true;
-            handle.metrics.set_leads(true);
+            handle.set_leads(true);
             let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
             let lead = Box::pin(lead(
                 &connection,
@@ -119,8 +118,7 @@ pub async fn run(
             token.cancel();
             tasks.close();
             tasks.wait().await;
-            handle.health.lock().leads = false;
-            handle.metrics.set_leads(false);
+            handle.set_leads(false);
             if cancelled.is_cancelled() {
                 return;
             }
@@ -175,7 +173,7 @@ async fn lead(
     };
     tasks.spawn(controller::run(context, cancelled.clone()));
     syncs.synced().await;
-    handle.health.lock().is_synced = true;
+    handle.set_synced();
     let acting = Acting {
         connection: connection.clone(),
         options: options.clone(),
@@ -214,12 +212,15 @@ impl Handle {
         Listed(self.clone(), trigger.clone())
     }
 
-    /// Notes that this process leads and sees what it works on.
+    /// Notes whether this process leads.
+    pub(crate) fn set_leads(&self, leads: bool) {
+        self.health.lock().leads = leads;
+        self.metrics.set_leads(leads);
+    }
+
+    /// Notes that this process sees what it works on.
     pub(crate) fn set_synced(&self) {
-        let mut health = self.health.lock();
-        health.leads = true;
-        health.is_synced = true;
-        self.metrics.set_leads(true);
+        self.health.lock().is_synced = true;
     }
 
     /// What is counted.

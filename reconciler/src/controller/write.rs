@@ -14,7 +14,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
+use super::fight::Fights;
 use super::policy::Said;
 use super::view::View;
 use super::{Context, export, import, peer, policy};
@@ -33,10 +35,64 @@ pub(super) struct Pen {
     objects: Writer,
     /// What was written of each status, and over which state, until the watch shows it.
     written: BTreeMap<(CustomKind, Name), (String, Value)>,
+    fights: Fights,
 }
 
-/// A request, and whether it did what it should.
-type Job<'a> = BoxFuture<'a, Result<(), RequestError>>;
+/// Requests to be sent.
+struct Jobs<'a> {
+    fights: Fights,
+    requests: Vec<BoxFuture<'a, Answered>>,
+    /// Whether something waits because of a fight.
+    is_held: bool,
+}
+
+/// An object, and what the server said to the request about it.
+type Answered = (String, Result<(), RequestError>);
+
+// === impl Jobs ===
+
+impl<'a> Jobs<'a> {
+    /// Adds what writes an object, unless somebody undoes the same again and again; whether it did.
+    fn write(
+        &mut self,
+        object: String,
+        content: &Value,
+        request: impl Future<Output = Result<(), RequestError>> + Send + 'a,
+    ) -> bool {
+        let content = content.to_string();
+        let may = self.fights.may_write(&object, &content, Instant::now());
+        match may {
+            true => self.push(object, request),
+            false => self.is_held = true,
+        }
+        may
+    }
+
+    /// Sends them.
+    async fn run(self) -> (Fights, Vec<Answered>) {
+        let requests = futures::stream::iter(self.requests);
+        let results = requests.buffer_unordered(PARALLEL).collect().await;
+        (self.fights, results)
+    }
+
+    /// Adds what deletes an object.
+    fn delete(
+        &mut self,
+        object: String,
+        request: impl Future<Output = Result<(), RequestError>> + Send + 'a,
+    ) {
+        self.push(object, request);
+    }
+
+    fn push(
+        &mut self,
+        object: String,
+        request: impl Future<Output = Result<(), RequestError>> + Send + 'a,
+    ) {
+        let request = async move { (object, request.await) };
+        self.requests.push(Box::pin(request));
+    }
+}
 
 // === impl Pen ===
 
@@ -49,6 +105,7 @@ impl Pen {
             statuses: writer(mark::STATUS_WRITER),
             objects: writer(mark::APPLIER),
             written: BTreeMap::new(),
+            fights: Fights::default(),
         }
     }
 
@@ -97,48 +154,54 @@ impl Pen {
                 *version != object.meta.resource_version || written != status
             })
         });
-        for (object, status) in &statuses {
-            let seen = (object.meta.resource_version.clone(), status.clone());
-            self.written.insert(place(object), seen);
-        }
-
-        let mut jobs: Vec<Job<'_>> = Vec::new();
+        let mut jobs = Jobs {
+            fights: std::mem::take(&mut self.fights),
+            requests: Vec::new(),
+            is_held: false,
+        };
+        let mut written = Vec::new();
         for (object, status) in statuses {
-            jobs.push(Box::pin(self.write_status(object, status)));
+            let shown = format!("the status of {}", object.key);
+            let seen = (object.meta.resource_version.clone(), status.clone());
+            let (place, says) = (place(&object), without_times(&status));
+            if jobs.write(shown, &says, self.write_status(object, status)) {
+                written.push((place, seen));
+            }
         }
         self.services(view, &imports, &mut jobs);
         self.slices(view, &imports, &mut jobs);
         for report in &view.stale {
-            jobs.push(Box::pin(self.delete(
-                api(
-                    &self.context.connection.client,
-                    CustomKind::GatewayReport,
-                    Some(&view.system),
-                ),
-                "GatewayReport",
-                report.meta.clone(),
-            )));
+            let (client, kind) = (&self.context.connection.client, CustomKind::GatewayReport);
+            let api = api(client, kind, Some(&view.system));
+            self.delete(api, kind.as_str(), report.meta.clone(), &mut jobs);
         }
-        let results: Vec<_> = futures::stream::iter(jobs)
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        let mut is_done = true;
-        for error in results.into_iter().filter_map(Result::err) {
-            match error.failure {
+        let is_held = jobs.is_held;
+        let (mut fights, results) = jobs.run().await;
+        self.written.extend(written);
+        let (mut is_done, mut leads) = (true, true);
+        for (object, result) in results {
+            match result.map_err(|error| (error.failure, error)) {
+                Ok(()) => fights.note_done(&object),
                 // Gone meanwhile, or another one by now: the watch tells.
-                Failure::NotFound | Failure::Conflict => {}
-                Failure::NotLeader => return true,
-                _ => tracing::warn!(reason = error.reason(), "{error}"),
+                Err((Failure::NotFound | Failure::Conflict, _)) => is_done = false,
+                Err((Failure::NotLeader, _)) => leads = false,
+                Err((_, error)) => {
+                    tracing::warn!(reason = error.reason(), "{error}");
+                    is_done = false;
+                }
             }
-            is_done = false;
+        }
+        fights.forget(Instant::now());
+        self.fights = fights;
+        if !leads {
+            return true;
         }
         if !is_done {
             // What wasn't written is written anew.
             self.written.clear();
         }
         self.forget(view);
-        is_done
+        is_done && !is_held
     }
 
     fn forget(&mut self, view: &View) {
@@ -171,33 +234,39 @@ impl Pen {
         self.statuses.apply_status(&api, &body).await.map(|_| ())
     }
 
-    fn services<'a>(&'a self, view: &View, imports: &import::Wanted, jobs: &mut Vec<Job<'a>>) {
+    fn services<'a>(&'a self, view: &View, imports: &import::Wanted, jobs: &mut Jobs<'a>) {
         let client = &self.context.connection.client;
         let names: BTreeSet<Name> = imports.services.iter().map(|wanted| wanted.key()).collect();
         for wanted in &imports.services {
             let services: Api<Service> = Api::namespaced(client.clone(), &wanted.namespace);
             let (name, body) = (wanted.name.clone(), wanted.body());
             let shown = format!("Service {}/{name}", wanted.namespace);
+            let named = shown.clone();
             match view.services.get(&wanted.key()) {
-                None => jobs.push(Box::pin(async move {
-                    let parameters = PatchParams::apply(mark::APPLIER);
-                    let patch = Patch::Apply(body);
-                    let request = services.patch(&name, &parameters, &patch);
-                    self.objects.request("apply", || shown, request).await?;
-                    Ok(())
-                })),
+                None => {
+                    let content = body.clone();
+                    let request = async move {
+                        let parameters = PatchParams::apply(mark::APPLIER);
+                        let patch = Patch::Apply(body);
+                        let request = services.patch(&name, &parameters, &patch);
+                        let result = self.objects.request("apply", || named, request).await;
+                        result.map(|_| ())
+                    };
+                    jobs.write(shown, &content, request);
+                }
                 Some(live) if live.meta.is_terminating || wanted.is_met_by(live) => {}
                 Some(live) => {
                     let patch = Patch::Merge(wanted.patch(live));
-                    jobs.push(Box::pin(async move {
+                    let request = async move {
                         let parameters = PatchParams {
                             field_manager: Some(mark::APPLIER.to_owned()),
                             ..PatchParams::default()
                         };
                         let request = services.patch(&name, &parameters, &patch);
-                        self.objects.request("mend", || shown, request).await?;
-                        Ok(())
-                    }));
+                        let result = self.objects.request("mend", || named, request).await;
+                        result.map(|_| ())
+                    };
+                    jobs.write(shown, &body, request);
                 }
             }
         }
@@ -206,16 +275,12 @@ impl Pen {
                 let namespace = name.0.as_deref().unwrap_or_default();
                 let services: Api<DynamicObject> =
                     Api::namespaced_with(client.clone(), namespace, &core("Service", "services"));
-                jobs.push(Box::pin(self.delete(
-                    services,
-                    "Service",
-                    live.meta.clone(),
-                )));
+                self.delete(services, "Service", live.meta.clone(), jobs);
             }
         }
     }
 
-    fn slices<'a>(&'a self, view: &View, imports: &import::Wanted, jobs: &mut Vec<Job<'a>>) {
+    fn slices<'a>(&'a self, view: &View, imports: &import::Wanted, jobs: &mut Jobs<'a>) {
         let client = &self.context.connection.client;
         let names: BTreeSet<Name> = imports.slices.iter().map(|wanted| wanted.key()).collect();
         for wanted in &imports.slices {
@@ -228,16 +293,17 @@ impl Pen {
                 continue;
             }
             let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &wanted.namespace);
-            let body = wanted.body();
-            jobs.push(Box::pin(async move {
+            let (name, body) = (key.1, wanted.body());
+            let shown = format!("EndpointSlice {}/{name}", wanted.namespace);
+            let (named, content) = (shown.clone(), body.clone());
+            let request = async move {
                 let parameters = PatchParams::apply(mark::APPLIER).force();
                 let patch = Patch::Apply(body);
-                let shown = || format!("EndpointSlice {}/{}", key.0.unwrap_or_default(), key.1);
-                let name = key.1.clone();
                 let request = slices.patch(&name, &parameters, &patch);
-                self.objects.request("apply", shown, request).await?;
-                Ok(())
-            }));
+                let result = self.objects.request("apply", || named, request).await;
+                result.map(|_| ())
+            };
+            jobs.write(shown, &content, request);
         }
         for (name, live) in &view.slices {
             if live.is_ours() && !names.contains(name) && !live.meta.is_terminating {
@@ -246,35 +312,28 @@ impl Pen {
                 let resource = ApiResource::from_gvk_with_plural(&gvk, "endpointslices");
                 let slices: Api<DynamicObject> =
                     Api::namespaced_with(client.clone(), namespace, &resource);
-                jobs.push(Box::pin(self.delete(
-                    slices,
-                    "EndpointSlice",
-                    live.meta.clone(),
-                )));
+                self.delete(slices, "EndpointSlice", live.meta.clone(), jobs);
             }
         }
     }
 
-    async fn delete(
-        &self,
-        api: Api<DynamicObject>,
-        kind: &'static str,
-        meta: Meta,
-    ) -> Result<(), RequestError> {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(meta.uid.clone()),
-                resource_version: None,
-            }),
-            ..DeleteParams::background()
+    fn delete<'a>(&'a self, api: Api<DynamicObject>, kind: &str, meta: Meta, jobs: &mut Jobs<'a>) {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let shown = format!("{kind} {namespace}/{}", meta.name);
+        let named = shown.clone();
+        let request = async move {
+            let parameters = DeleteParams {
+                preconditions: Some(Preconditions {
+                    uid: Some(meta.uid.clone()),
+                    resource_version: None,
+                }),
+                ..DeleteParams::background()
+            };
+            let request = api.delete(&meta.name, &parameters);
+            let result = self.objects.request("delete", || named, request).await;
+            result.map(|_| ())
         };
-        let shown = || {
-            let namespace = meta.namespace.as_deref().unwrap_or_default();
-            format!("{kind} {namespace}/{}", meta.name)
-        };
-        let request = api.delete(&meta.name, &parameters);
-        self.objects.request("delete", shown, request).await?;
-        Ok(())
+        jobs.delete(shown, request);
     }
 }
 
@@ -314,6 +373,17 @@ fn status(object: &LiveObject, said: &[Said], mut more: Value, now: Timestamp) -
     }
     more["conditions"] = json!(conditions);
     Some(more)
+}
+
+/// What a status says, whenever that began.
+fn without_times(status: &Value) -> Value {
+    let mut says = status.clone();
+    for condition in says["conditions"].as_array_mut().into_iter().flatten() {
+        if let Value::Object(fields) = condition {
+            fields.remove("lastTransitionTime");
+        }
+    }
+    says
 }
 
 fn place(object: &LiveObject) -> (CustomKind, Name) {

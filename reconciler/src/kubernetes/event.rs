@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fabric::digest::Digest;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -51,8 +52,9 @@ impl Events {
         let event = Event {
             type_: kind,
             reason: reason.to_owned(),
+            // Events of the same action are counted, not written: another note is another action.
+            action: format!("{reason}-{}", short_digest(&note)),
             note: Some(note),
-            action: reason.to_owned(),
             secondary: None,
         };
         match timeout(DEADLINE, self.recorder.publish(&event, about)).await {
@@ -61,6 +63,12 @@ impl Events {
             Err(_) => tracing::warn!(object = name, reason, "an event is lost: no answer in time"),
         }
     }
+}
+
+fn short_digest(note: &str) -> String {
+    let mut digest = Digest::of_bytes(note.as_bytes()).to_string();
+    digest.truncate(12);
+    digest
 }
 
 impl std::fmt::Debug for Events {

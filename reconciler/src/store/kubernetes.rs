@@ -10,7 +10,6 @@
 //! an older FabricState, and the next one goes on from there.
 
 mod body;
-mod brake;
 mod keep;
 mod round;
 mod send;
@@ -36,11 +35,11 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::brake::Brake;
 use self::state::{Compared, InForce};
 use self::tell::Teller;
 use self::throttle::Throttle;
 use super::{Approvals, Desired, Report, Store, StoreError};
+use crate::kubernetes::brake::Brake;
 use crate::kubernetes::client::Connection;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::lease::Leadership;

@@ -118,16 +118,21 @@ pub(super) async fn other_cluster(
     let text = String::from_utf8_lossy(kubeconfig);
     let kubeconfig =
         kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
-    let is_program = |user: &kube::config::NamedAuthInfo| {
+    let is_foreign = |user: &kube::config::NamedAuthInfo| {
         let info = user.auth_info.as_ref();
         info.is_some_and(|info| {
             info.exec.is_some()
                 || info.auth_provider.is_some()
                 || info.token_file.is_some()
+                || info.client_certificate.is_some()
                 || info.client_key.is_some()
         })
     };
-    if kubeconfig.auth_infos.iter().any(is_program) {
+    let names_file = |cluster: &kube::config::NamedCluster| {
+        let cluster = cluster.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.certificate_authority.is_some())
+    };
+    if kubeconfig.auth_infos.iter().any(is_foreign) || kubeconfig.clusters.iter().any(names_file) {
         return Err("a kubeconfig from a Secret may start no program and name no file".to_owned());
     }
     let options = kube::config::KubeConfigOptions::default();

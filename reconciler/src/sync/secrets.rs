@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fabric::api::{FabricSyncSpec, SecretRef};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use kube::runtime::watcher;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::task::Ended;
 use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
+
+/// A Secret that isn't seen by then may not be read.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The keys of a Secret.
 type Data = BTreeMap<String, ByteString>;
@@ -134,7 +139,13 @@ impl Secrets {
 
 impl Watched {
     async fn read(&self) -> Result<Data, Ended> {
-        self.cache.synced().await;
+        if timeout(PATIENCE, self.cache.synced()).await.is_err() {
+            let text = format!(
+                "the Secret {} can't be read: the reconciler's account needs `list` and `watch` of it",
+                self.name
+            );
+            return Err(Ended::Failed("SecretUnreadable", text));
+        }
         self.data().ok_or_else(|| {
             let text = format!("the Secret {} isn't there", self.name);
             Ended::Failed("SecretNotFound", text)

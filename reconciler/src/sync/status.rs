@@ -149,7 +149,10 @@ fn readiness(facts: &Facts<'_>, frozen: usize) -> (ConditionStatus, &'static str
         return (no, "PruneBlocked", text.to_owned());
     }
     if frozen > 0 {
-        let text = format!("in force; {frozen} units stay at their last good commit");
+        let text = match frozen {
+            1 => "in force; 1 unit stays at its last good commit".to_owned(),
+            _ => format!("in force; {frozen} units stay at their last good commit"),
+        };
         return (ConditionStatus::True, "UnitsFrozen", text);
     }
     let text = "the newest commit is in force";

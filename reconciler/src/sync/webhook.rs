@@ -122,10 +122,12 @@ impl Webhook {
             }
         };
         match prove(&head.headers, &body.to_bytes(), secret.trim_ascii()) {
-            Proof::Valid => {
+            Proof::Valid if self.handle.health().leads => {
                 self.handle.trigger();
                 StatusCode::ACCEPTED
             }
+            // The host shows that it wasn't heard, or sends it again.
+            Proof::Valid => StatusCode::SERVICE_UNAVAILABLE,
             Proof::Wrong => StatusCode::FORBIDDEN,
             Proof::Missing => StatusCode::UNAUTHORIZED,
         }

@@ -3,6 +3,7 @@
 use weft_tests::api_proxy::Fault;
 use weft_tests::api_server::{condition, has_condition};
 use weft_tests::wait::wait_for;
+use weft_tests::yaml;
 
 use super::stage::*;
 
@@ -69,6 +70,17 @@ fn drift_is_corrected_and_its_writer_named() {
         .unwrap();
     assert!(note.contains("kubectl-patch"), "{note}");
     assert!(note.contains("/spec/port"), "{note}");
+    // Another change of the same object is another event.
+    let patch = r#"{"spec":{"host":"somewhere.example"}}"#;
+    let name = ["patch", "export", "-n", NAMESPACE, "ledger", "--type=merge"];
+    kubectl.run(&[&name[..], &["-p", patch]].concat());
+    wait_for("an event tells of that", || {
+        let events = cluster.events("DriftCorrected");
+        let found = events
+            .iter()
+            .any(|event| event.to_string().contains("/spec/host"));
+        found.then_some(()).ok_or_else(|| format!("{events:?}"))
+    });
 
     kubectl.run(&[
         "delete",
@@ -80,6 +92,36 @@ fn drift_is_corrected_and_its_writer_named() {
     ]);
     kubectl.wait_until(&["export", "-n", NAMESPACE, "ledger"], |export| {
         export["metadata"]["deletionTimestamp"].is_null() && export["spec"]["port"] == 8080
+    });
+}
+
+#[test]
+fn a_service_that_somebody_keeps_changing_is_corrected_less_often() {
+    let cluster = Cluster::new("");
+    let import = yaml::import(NAMESPACE, "bought", 81, "west");
+    cluster.repository.write("peers/east/import.yaml", import);
+    let commit = cluster.repository.commit("Import");
+    let _reconciler = cluster.reconciler("one");
+    cluster.wait_until_in_force(&commit);
+    let kubectl = cluster.kubectl();
+    let service = ["service", "-n", NAMESPACE, "bought"];
+    let right = kubectl.wait_until(&service, |service| {
+        service["spec"]["externalName"].is_string()
+    });
+    cluster.proxy.reset();
+    for number in 0..30 {
+        let patch = format!(r#"{{"spec":{{"externalName":"other-{number}.example"}}}}"#);
+        let name = ["patch", "service", "-n", NAMESPACE, "bought", "-p", &patch];
+        kubectl.run(&name);
+    }
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/services/bought");
+    let corrections = cluster
+        .proxy
+        .count(|seen| seen.method == "PATCH" && seen.path == path);
+    assert!((1..=6).contains(&corrections), "{corrections}");
+    // It isn't given up.
+    kubectl.wait_until(&service, |service| {
+        service["spec"]["externalName"] == right["spec"]["externalName"]
     });
 }
 

@@ -204,7 +204,14 @@ fn what_git_doesnt_give_leaves_in_force_what_is() {
     set(&format!(r#"{{"repository":"{url}"}}"#));
     let message = fails("AuthenticationFailed");
     assert!(!message.contains("secret"), "{message}");
+    cluster.proxy.set_rule(|seen| {
+        let is_secret = seen.path.ends_with("/secrets");
+        is_secret.then_some(Fault::Answer(403, None))
+    });
     set(r#"{"secretRef":{"name":"weft-git"}}"#);
+    let message = fails("SecretUnreadable");
+    assert!(message.contains("weft-git"), "{message}");
+    cluster.proxy.clear_rule();
     fails("SecretNotFound");
     let secret = |password: &str| {
         kubectl.apply(&format!(

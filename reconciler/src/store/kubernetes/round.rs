@@ -11,10 +11,10 @@ use futures::StreamExt as _;
 use futures::stream;
 use tokio::time::Instant;
 
-use super::brake::Verdict;
 use super::send::{Done, Undone, reference, shown};
 use super::state::Listed;
 use super::{Approvals, Desired, Goal, Kubernetes, Memory, Report, StoreStatus, Trouble};
+use crate::kubernetes::brake::Verdict;
 use crate::kubernetes::object::LiveObject;
 use crate::kubernetes::write::{Failure, RequestError};
 use crate::metrics::{Applied, ObjectState};

@@ -1,3 +1,5 @@
+//! What keeps two writers from overwriting each other as fast as they can.
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// What keeps two writers from overwriting each other as fast as they can.
 #[derive(Debug, Default)]
-pub(super) struct Brake {
+pub(crate) struct Brake {
     /// When the object was corrected, the oldest first.
     corrected: VecDeque<Instant>,
     /// How often in a row it came to a fight.
@@ -24,7 +26,7 @@ pub(super) struct Brake {
 
 /// What the brake says of a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Correct it.
     Go,
     /// Leave it alone until then; `is_new` where the fight begins.
@@ -35,7 +37,7 @@ pub(super) enum Verdict {
 
 impl Brake {
     /// Asks for a correction at `now`.
-    pub(super) fn ask(&mut self, now: Instant) -> Verdict {
+    pub(crate) fn ask(&mut self, now: Instant) -> Verdict {
         if self.is_idle(now) {
             *self = Self::default();
         }
@@ -69,12 +71,12 @@ impl Brake {
     }
 
     /// Whether somebody fights over the object.
-    pub(super) fn is_fighting(&self, now: Instant) -> bool {
+    pub(crate) fn is_fighting(&self, now: Instant) -> bool {
         self.fights > 0 && !self.is_idle(now)
     }
 
     /// Whether nothing is left to remember: it is as long ago as a correction is remembered.
-    pub(super) fn is_idle(&self, now: Instant) -> bool {
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
         let last = self.corrected.back().copied().max(self.until);
         last.is_none_or(|last| now.saturating_duration_since(last) >= WINDOW)
     }
