@@ -246,6 +246,14 @@ impl Drop for ApiProxy {
     }
 }
 
+impl Shared {
+    fn note_status(&self, index: usize, status: u16) {
+        if let Some(seen) = self.seen.lock().get_mut(index) {
+            seen.status = status;
+        }
+    }
+}
+
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shared({})", self.upstream)
@@ -303,15 +311,16 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
         Some(Fault::CutBefore) => return Err(cut()),
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Answer(status, after)) => return Ok(failure(status, after)),
+        Some(Fault::Answer(status, after)) => {
+            shared.note_status(index, status);
+            return Ok(failure(status, after));
+        }
         Some(Fault::CutAfter) | None => {}
     }
     let Ok(response) = forward(&shared, request, seen.is_watch).await else {
         return Err(cut());
     };
-    if let Some(seen) = shared.seen.lock().get_mut(index) {
-        seen.status = response.status().as_u16();
-    }
+    shared.note_status(index, response.status().as_u16());
     if fault == Some(Fault::CutAfter) {
         return Err(cut());
     }

@@ -61,23 +61,34 @@ fn a_server_that_was_away_and_watches_that_died_change_nothing() {
     let _reconciler = Reconciler::start("one", &cluster.proxy.kubeconfig(), &arguments);
     cluster.wait_until_in_force(&cluster.repository.head());
 
+    let kubectl = cluster.kubectl();
+    let change_and_wait = |port: u16| {
+        let patch = format!(r#"{{"spec":{{"port":{port}}}}}"#);
+        let ledger = ["patch", "export", "-n", NAMESPACE, "ledger", "--type=merge"];
+        kubectl.run(&[&ledger[..], &["-p", &patch]].concat());
+        kubectl.wait_until(&["export", "-n", NAMESPACE, "ledger"], |export| {
+            export["spec"]["port"] == 8080
+        });
+    };
+
     // Open watches fall silent; what changes meanwhile is noticed by the next ones.
     cluster.proxy.silence_watches();
-    let patch = r#"{"spec":{"port":1}}"#;
-    let kubectl = cluster.kubectl();
-    kubectl.run(&[
-        "patch",
-        "export",
-        "-n",
-        NAMESPACE,
-        "ledger",
-        "--type=merge",
-        "-p",
-        patch,
-    ]);
-    kubectl.wait_until(&["export", "-n", NAMESPACE, "ledger"], |export| {
-        export["spec"]["port"] == 8080
+    change_and_wait(1);
+
+    // The state from which a watch would go on is too old: everything is listed anew.
+    let mut left = 10;
+    cluster.proxy.set_rule(move |seen| {
+        let counts = seen.is_watch && left > 0;
+        left -= u32::from(counts);
+        counts.then_some(Fault::Answer(410, None))
     });
+    cluster.proxy.cut_watches();
+    change_and_wait(2);
+    let gone = cluster
+        .proxy
+        .count(|seen| seen.is_watch && seen.status == 410);
+    assert_eq!(gone, 10);
+    cluster.proxy.clear_rule();
 
     cluster.server.kill();
     cluster
