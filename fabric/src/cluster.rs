@@ -1,7 +1,7 @@
 //! What a gateway sees of the cluster around it: who connects from which address, and which
 //! addresses stand behind a Service.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,6 +16,8 @@ pub struct Cluster {
     /// Pods in the host's network have none of their own, so they and whoever connects from outside
     /// are unknown clients.
     pub clients: HashMap<IpAddr, Arc<Client>>,
+    /// The addresses of the nodes that Pods are on: whoever comes from one is no Pod.
+    pub hosts: HashSet<IpAddr>,
     /// The Services.
     pub services: HashMap<ObjectName, Arc<Service>>,
 }

@@ -1,8 +1,9 @@
 //! One snapshot with all that is made of it, swapped whole.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fabric::attributes::Client;
 use fabric::guard::{ExportHostGuard, Refusal};
@@ -11,6 +12,7 @@ use fabric::snapshot::Snapshot;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
+use tokio::time::timeout;
 
 use crate::config::ClusterView;
 use crate::tls;
@@ -18,6 +20,8 @@ use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
 use crate::tunnel::Connection;
 
+/// A Pod's address stands in the cluster by then: its node writes it within a second of its start.
+const NEWBORN: Duration = Duration::from_secs(2);
 /// The next snapshot's number.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -122,6 +126,23 @@ impl World {
             .as_ref()
             .and_then(|cluster| cluster.borrow().clients.get(&address).cloned());
         pod.or_else(|| self.snapshot.workloads.client(address).cloned())
+    }
+
+    /// The same, and where it isn't known yet, a moment later: a Pod may connect before its address
+    /// stands in the cluster, and nobody is to be judged, or cut off again, for that.
+    pub(crate) async fn client_soon(&self, address: IpAddr) -> Option<Arc<Client>> {
+        let known = self.client_at(address);
+        let address = address.to_canonical();
+        let Some(mut cluster) = self.cluster.clone().filter(|_| known.is_none()) else {
+            return known;
+        };
+        let is_local = address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST;
+        if is_local || cluster.borrow().hosts.contains(&address) {
+            return None;
+        }
+        let appears = cluster.wait_for(|cluster| cluster.clients.contains_key(&address));
+        let found = timeout(NEWBORN, appears).await.ok()?.ok()?;
+        found.clients.get(&address).cloned()
     }
 
     /// The addresses behind a port of a Service of the cluster; the reason where there is none.

@@ -12,6 +12,7 @@ use crate::binary::{clean, weft};
 use crate::certificates::{Identity, IdentityFiles};
 use crate::network::{Answer, Loopback, http_get, http_post};
 use crate::process::Process;
+use crate::wait::{holds, wait_for};
 
 /// The namespace that the roles are told to work in.
 pub const SYSTEM: &str = "clusterlink-system";
@@ -94,10 +95,14 @@ impl Reconciler {
         answer.expect("webhooks are received").status
     }
 
-    /// Sends a webhook as GitLab would.
+    /// Sends a webhook as GitLab would, again where nobody leads yet.
     pub fn hook(&self) {
         let header = format!("X-Gitlab-Token: {}", WEBHOOK_SECRET.trim_end());
-        assert_eq!(self.hook_with(&header), 202);
+        wait_for("the webhook is heeded", || {
+            let answer = http_post(self.address.at(4490), "/hook", &header, "{}");
+            let status = answer.map_err(|error| error.to_string())?.status;
+            holds(status == 202, || status.to_string())
+        });
     }
 
     /// The value of a metric, by its name and labels as they are written.

@@ -393,20 +393,8 @@ fn without_a_repository_everything_counts_as_in_clusterlink() {
 #[test]
 fn a_client_is_known_by_its_pods_address() {
     let mut two = Two::new();
-    let policy = format!(
-        "apiVersion: clusterlink.net/v1alpha1
-kind: AccessPolicy
-metadata: {{name: allow, namespace: {NAMESPACE}}}
-spec:
-  action: allow
-  from:
-  - workloadSelector:
-      matchLabels: {{client.clusterlink.net/labels.app: till}}
-  to:
-  - workloadSelector: {{}}
-"
-    );
-    two.repository.write("peers/west/allow.yaml", policy);
+    two.repository
+        .write("peers/west/allow.yaml", allow_tills_alone());
     two.repository.commit("Tills alone");
     two.start();
     let import = two.west.import();
@@ -437,6 +425,41 @@ spec:
     wait_for("the till is none any more", || {
         holds(!from(&pods[0]), || "allowed".to_owned())
     });
+}
+
+#[test]
+fn a_pod_that_connects_before_its_address_is_known_is_waited_for() {
+    let mut two = Two::new();
+    two.repository
+        .write("peers/west/allow.yaml", allow_tills_alone());
+    two.repository.commit("Tills alone");
+    two.start();
+    let import = two.west.import();
+    let pod = Loopback::take();
+    let address = pod.address();
+    // `kubectl` takes longer than a connection does to be refused.
+    let client = std::thread::spawn(move || exchange_from(address, import, b"hello"));
+    create_pod(&two.west, "till", address);
+    assert_eq!(client.join().unwrap().unwrap(), b"hello");
+    // Who never is a Pod is refused all the same.
+    let stranger = Loopback::take();
+    assert!(exchange_from(stranger.address(), import, b"hello").is_err());
+}
+
+fn allow_tills_alone() -> String {
+    format!(
+        "apiVersion: clusterlink.net/v1alpha1
+kind: AccessPolicy
+metadata: {{name: allow, namespace: {NAMESPACE}}}
+spec:
+  action: allow
+  from:
+  - workloadSelector:
+      matchLabels: {{client.clusterlink.net/labels.app: till}}
+  to:
+  - workloadSelector: {{}}
+"
+    )
 }
 
 /// A Pod with an address, as a kubelet would say.

@@ -57,7 +57,7 @@ pub(crate) async fn serve(
     let request = hex::encode(id);
     let world = state.world();
     let snapshot = world.as_deref().map(|world| &*world.snapshot);
-    let client = world
+    let known = world
         .as_ref()
         .and_then(|world| world.client_at(address.ip()));
     let mut record = Record {
@@ -67,7 +67,7 @@ pub(crate) async fn serve(
         rule: None,
         snapshot,
         address: Some(address),
-        client: client.as_deref(),
+        client: known.as_deref(),
         import: Some(&import),
         peer: None,
         export: None,
@@ -91,6 +91,8 @@ pub(crate) async fn serve(
         record.detail = "connections of the import";
         return refuse(&record, socket);
     };
+    let client = world.client_soon(address.ip()).await;
+    record.client = client.as_deref();
     let early = early(&socket);
     let open = |source: &Source| Open {
         request: id,

@@ -1,6 +1,6 @@
 //! Pods, Services and EndpointSlices to a [`Cluster`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -48,8 +48,15 @@ struct Slice {
     ports: Vec<(String, u16)>,
 }
 
+/// What of a Pod matters.
+struct Place {
+    workload: Option<Workload>,
+    /// The addresses of its node.
+    hosts: Vec<IpAddr>,
+}
+
 struct Caches {
-    pods: Arc<Cache<Option<Workload>>>,
+    pods: Arc<Cache<Place>>,
     services: Arc<Cache<Front>>,
     slices: Arc<Cache<Slice>>,
 }
@@ -68,7 +75,7 @@ pub(super) fn follow(
             "pods",
             Api::<Pod>::all(client.clone()),
             config(),
-            |pod| workload(&pod),
+            |pod| place(&pod),
             tasks,
             cancelled.clone(),
         ),
@@ -113,8 +120,12 @@ pub(super) fn follow(
 impl Caches {
     fn view(&self) -> Cluster {
         let mut clients = HashMap::new();
+        let mut hosts = HashSet::new();
         for pod in self.pods.all() {
-            let Some(workload) = &*pod else { continue };
+            hosts.extend(&pod.hosts);
+            let Some(workload) = &pod.workload else {
+                continue;
+            };
             for address in &workload.addresses {
                 clients.insert(*address, Arc::clone(&workload.client));
             }
@@ -147,6 +158,7 @@ impl Caches {
         Cluster {
             services: services.collect(),
             clients,
+            hosts,
         }
     }
 }
@@ -181,6 +193,20 @@ fn in_cluster(host: &str) -> Option<ObjectName> {
     let mut labels = host.split('.');
     let (name, namespace) = (labels.next()?, labels.next()?);
     (labels.next()? == "svc").then(|| ObjectName::new(namespace, name).ok())?
+}
+
+fn place(pod: &Pod) -> Place {
+    let status = pod.status.as_ref();
+    let listed = status.and_then(|status| status.host_ips.as_ref());
+    let listed = listed.into_iter().flatten().map(|host| host.ip.as_str());
+    let single = status.and_then(|status| status.host_ip.as_deref());
+    Place {
+        workload: workload(pod),
+        hosts: listed
+            .chain(single)
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
+    }
 }
 
 /// A Pod that clients' connections can come from; none of one without an address of its own.
