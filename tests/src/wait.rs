@@ -7,13 +7,22 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Asks until the answer is there and returns it; panics at the [`DEADLINE`] with the last reason.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Result<T, String>) -> T {
+    wait_within(DEADLINE, what, ask)
+}
+
+/// The same, for what takes long by its size.
+pub fn wait_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match ask() {
             Ok(answer) => return answer,
-            Err(reason) if start.elapsed() > DEADLINE => {
-                panic!("{what}: not after {DEADLINE:?}; last seen: {reason}")
+            Err(reason) if start.elapsed() > deadline => {
+                panic!("{what}: not after {deadline:?}; last seen: {reason}")
             }
             // Short against what is waited for, long against what asking costs.
             Err(_) => thread::sleep(Duration::from_millis(10)),
