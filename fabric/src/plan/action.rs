@@ -302,7 +302,7 @@ fn gives_access(object: &Object) -> bool {
 }
 
 /// Whether an object takes access away by being there, so that its deletion gives access.
-fn takes_access(object: &Object) -> bool {
+pub(super) fn takes_access(object: &Object) -> bool {
     let spec = match object {
         Object::AccessPolicy(policy) => &policy.spec,
         Object::PrivilegedAccessPolicy(policy) => &policy.spec,
