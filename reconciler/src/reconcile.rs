@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::name::PeerName;
+use fabric::origin::Revision;
 use fabric::tree::Limits;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -56,6 +57,8 @@ pub struct Reconciler<S> {
     trigger: Trigger,
     /// The commit that was last dealt with to the end: as long as it stays, nothing is done.
     settled: Option<CommitId>,
+    /// What was in force then: another process may bring something else into force.
+    stood_at: Option<Revision>,
     rounds: channel::Sender<u64>,
 }
 
@@ -136,6 +139,7 @@ impl<S: Store> Reconciler<S> {
             status: channel::Sender::new(status),
             trigger: Trigger::default(),
             settled: None,
+            stood_at: None,
             rounds: channel::Sender::new(0),
         })
     }
@@ -194,7 +198,9 @@ impl<S: Store> Reconciler<S> {
             .as_ref()
             .map(|desired| desired.good.clone())
             .unwrap_or_default();
-        let (settled, token) = (self.settled, cancelled.clone());
+        let stands_at = before.as_ref().map(|desired| &desired.revision);
+        let settled = self.settled.filter(|_| stands_at == self.stood_at.as_ref());
+        let token = cancelled.clone();
         let built = self
             .blocking(move |source| source.build(settled, &good, Timestamp::now(), &token))
             .await??;
@@ -247,6 +253,7 @@ impl<S: Store> Reconciler<S> {
         });
         applied?;
         self.settled = Some(commit);
+        self.stood_at = in_force.as_ref().map(|desired| desired.revision.clone());
         if let Some(before) = before {
             self.report_history(&before, commit, cancelled).await;
         }

@@ -247,6 +247,58 @@ fn a_commit_that_deletes_much_waits_for_an_approval() {
 }
 
 #[test]
+fn what_the_budget_holds_back_stays_though_somebody_deletes_the_state() {
+    let stage = Stage::started(10);
+    for number in 0..9 {
+        let path = format!("peers/east/e{number}.yaml");
+        stage.repository.remove(&path);
+    }
+    stage.repository.commit("Delete nearly all");
+    stage.wait_until_applied(|sync| has_condition(sync, "PruneBlocked", "True"));
+    let delete = ["delete", "fabricstate", "weft", "-n", SYSTEM];
+    stage.kubectl.run(&delete);
+    wait_for("the state is there again", || {
+        holds(stage.listed("e9").is_string(), String::new)
+    });
+    // Nor does what is left of them go once somebody changes it.
+    stage.patch("e1", r#"{"metadata":{"labels":{"x":"y"}}}"#);
+    wait_for("what was changed isn't in force any more", || {
+        holds(stage.listed("e1").is_null(), String::new)
+    });
+    stage.export("e9", 8001);
+    stage.repository.commit("Change the last one");
+    stage.wait_until_applied(|sync| has_condition(sync, "PruneBlocked", "True"));
+    assert_eq!(stage.ports().len(), 10, "all of them stay");
+    assert!(stage.listed("e0").is_string(), "it stays in force");
+}
+
+#[test]
+fn a_state_that_somebody_restored_is_put_right() {
+    let stage = Stage::started(3);
+    let state = ["fabricstate", "weft", "-n", SYSTEM];
+    let before = stage.kubectl.find(&state).unwrap()["spec"].clone();
+    stage.export("e0", 8001);
+    stage.repository.commit("Change one");
+    stage.wait_until_ready();
+    let after = stage.kubectl.find(&state).unwrap()["spec"].clone();
+    assert_ne!(before["revision"], after["revision"]);
+    // As a backup has it.
+    let patch = json!({"spec": before}).to_string();
+    stage
+        .kubectl
+        .run(&[&["patch"], &state[..], &["--type=merge", "-p", &patch]].concat());
+    wait_for("the state is as it was", || {
+        let spec = stage.kubectl.find(&state).unwrap()["spec"].clone();
+        holds(spec == after, || spec["revision"].to_string())
+    });
+    // And objects are looked after.
+    stage.patch("e1", r#"{"spec":{"port":9}}"#);
+    wait_for("the object is as it was", || {
+        stage.has_ports(&[("e0", 8001), ("e1", 8000), ("e2", 8000)])
+    });
+}
+
+#[test]
 fn a_deletion_that_is_refused_is_told_and_tried_again() {
     let stage = Stage::started(3);
     stage.faults(|seen| {

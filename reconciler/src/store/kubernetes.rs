@@ -138,6 +138,8 @@ struct ClientBox(Client);
 struct Memory {
     /// What is to be in force; none before the first round.
     goal: Option<Arc<Goal>>,
+    /// The [term](Leadership::term) in which it was set.
+    term: u64,
     in_force: Option<InForce>,
     /// What the FabricState was last compared with, and found to say.
     compared: Option<Compared>,

@@ -78,7 +78,11 @@ impl Kubernetes {
             wanted,
             approvals,
         });
-        let before = self.memory.lock().goal.replace(Arc::clone(&goal));
+        let before = {
+            let mut memory = self.memory.lock();
+            memory.term = self.leadership.term();
+            memory.goal.replace(Arc::clone(&goal))
+        };
         // What was refused is tried at once where it is another object now.
         if let Some(before) = before {
             self.memory.lock().troubles.retain(|key, _| {
@@ -451,10 +455,15 @@ impl Kubernetes {
     ) -> Result<bool, RequestError> {
         let live = self.live(listed);
         let lost = self.lost(actions);
-        let empty = BTreeMap::new();
+        // Without a FabricState, what is held back is in force as it lives.
+        let held = || {
+            let held = actions.blocked.iter();
+            held.filter_map(|key| Some((key.clone(), live.get(key)?.effect?)))
+        };
+        let listed = listed.clone().unwrap_or_else(|| held().collect());
         let standing = Standing {
             live: &live,
-            listed: listed.as_ref().unwrap_or(&empty),
+            listed: &listed,
             blocked: &actions.blocked,
             lost: &lost,
         };
