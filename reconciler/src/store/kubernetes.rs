@@ -69,6 +69,7 @@ pub struct Kubernetes {
     status: watch::Sender<StoreStatus>,
     wake: Notify,
     metrics: SyncMetrics,
+    cancelled: CancellationToken,
 }
 
 /// A cluster, and what the work in it needs.
@@ -231,6 +232,7 @@ impl Kubernetes {
             status: watch::Sender::default(),
             wake: Notify::new(),
             metrics,
+            cancelled: cancelled.clone(),
             target,
         };
         let mut patience = interval(PATIENCE);
@@ -273,9 +275,13 @@ impl Kubernetes {
 
 impl Store for Kubernetes {
     async fn apply(&self, desired: Desired, approvals: Approvals) -> Result<Report, StoreError> {
-        self.round(desired, approvals)
-            .await
-            .map_err(StoreError::Cluster)
+        // A process that is killed at any step leaves no more behind, and who suspends a FabricSync
+        // doesn't want the rest of thousands of objects.
+        let round = Box::pin(self.round(desired, approvals));
+        match self.cancelled.run_until_cancelled(round).await {
+            Some(result) => result.map_err(StoreError::Cluster),
+            None => Err(StoreError::Closed),
+        }
     }
 
     fn in_force(&self) -> Option<Arc<Desired>> {
