@@ -59,6 +59,8 @@ pub struct Reconciler<S> {
     settled: Option<CommitId>,
     /// What was in force then: another process may bring something else into force.
     stood_at: Option<Revision>,
+    /// From where on approvals are looked for, where the last round couldn't.
+    undecided: Option<CommitId>,
     rounds: channel::Sender<u64>,
 }
 
@@ -140,6 +142,7 @@ impl<S: Store> Reconciler<S> {
             trigger: Trigger::default(),
             settled: None,
             stood_at: None,
+            undecided: None,
             rounds: channel::Sender::new(0),
         })
     }
@@ -261,7 +264,7 @@ impl<S: Store> Reconciler<S> {
     }
 
     async fn apply(
-        &self,
+        &mut self,
         built: &Built,
         before: Option<&Desired>,
         cancelled: &CancellationToken,
@@ -295,6 +298,8 @@ impl<S: Store> Reconciler<S> {
             && let Ok(old) = CommitId::try_from(&before.revision)
         {
             let (new, token) = (built.commit, cancelled.clone());
+            // The new commit is in force by now: a round after this one begins there.
+            let old = *self.undecided.get_or_insert(old);
             let approvals = self
                 .blocking(move |source| source.approvals(old, new, &token))
                 .await??;
@@ -305,6 +310,7 @@ impl<S: Store> Reconciler<S> {
                 report.blocked = approved.blocked;
             }
         }
+        self.undecided = None;
         self.blocking(move |source| source.keep(&kept)).await??;
 
         tracing::info!(

@@ -247,6 +247,32 @@ fn a_commit_that_deletes_much_waits_for_an_approval() {
 }
 
 #[test]
+fn what_is_approved_goes_though_the_reconciler_was_killed_before_it_went() {
+    let mut stage = Stage::started(6);
+    for number in 0..5 {
+        let path = format!("peers/east/e{number}.yaml");
+        stage.repository.remove(&path);
+    }
+    stage.faults(|seen| (seen.method == "DELETE").then_some(Fault::Hang));
+    stage.forget_requests();
+    stage
+        .repository
+        .commit("Delete nearly all\n\nWeft-Approve: prune=5");
+    wait_for("it deletes", || {
+        let requests = stage.requests();
+        holds(count(&requests, "DELETE ") > 0, || format!("{requests:?}"))
+    });
+    stage.kill();
+    stage.no_faults();
+    assert_eq!(stage.ports().len(), 6);
+    stage.start_reconciler();
+    wait_for("what is approved is gone", || {
+        stage.has_ports(&[("e5", 8000)])
+    });
+    stage.wait_until_ready();
+}
+
+#[test]
 fn what_the_budget_holds_back_stays_though_somebody_deletes_the_state() {
     let stage = Stage::started(10);
     for number in 0..9 {
@@ -359,12 +385,15 @@ fn what_somebody_changes_is_put_back_and_told() {
     let expected = "kubectl-patch changed /metadata/labels/x, /spec/host, /spec/port";
     assert_eq!(note, expected);
 
-    let unmark = json!({"metadata": {"labels": {"weft.dev/sync": null}}});
-    stage.patch("e1", &unmark.to_string());
-    wait_for("our label is back", || {
-        let labels = stage.live("e1").unwrap()["metadata"]["labels"].clone();
-        holds(labels["weft.dev/sync"].is_string(), || labels.to_string())
-    });
+    let label = || stage.live("e1").unwrap()["metadata"]["labels"]["weft.dev/sync"].clone();
+    let ours = label();
+    for other in [json!(null), json!("somebody.else")] {
+        let patch = json!({"metadata": {"labels": {"weft.dev/sync": other}}});
+        stage.patch("e1", &patch.to_string());
+        wait_for("our label is back", || {
+            holds(label() == ours, || label().to_string())
+        });
+    }
     stage.kubectl.run(&["delete", "export", "e2", "-n", SHOP]);
     wait_for("it is there again", || {
         holds(stage.live("e2").is_some(), String::new)

@@ -52,7 +52,8 @@ pub struct Live {
 pub enum Owner {
     /// This FabricSync.
     Us,
-    /// This FabricSync, by what the cluster's state counts as in force; somebody took the label away.
+    /// This FabricSync, by what the cluster's state counts as in force; somebody took the label away
+    /// or wrote another one.
     Unmarked,
     /// Another FabricSync, by the value of its label.
     Other(String),

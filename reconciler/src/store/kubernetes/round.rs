@@ -149,7 +149,10 @@ impl Kubernetes {
     pub(super) fn live_of(&self, object: &LiveObject, listed: Option<Digest>) -> Live {
         let content = object.content();
         let owner = match object.meta.owner(&self.label) {
-            Owner::Nobody if content.is_some() && listed.is_some() => Owner::Unmarked,
+            // Another FabricSync takes nothing that is ours: somebody wrote its label there.
+            Owner::Nobody | Owner::Other(_) if content.is_some() && listed.is_some() => {
+                Owner::Unmarked
+            }
             owner => owner,
         };
         Live {

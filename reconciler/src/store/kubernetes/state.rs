@@ -178,16 +178,21 @@ impl Kubernetes {
     pub(super) fn live(&self, listed: &Listed) -> BTreeMap<ObjectKey, Live> {
         let held: BTreeSet<ObjectKey> = self.status.borrow().blocked.iter().cloned().collect();
         let all = self.objects.all().map(|object| {
-            let digest = listed
+            let there = listed
                 .as_ref()
                 .and_then(|listed| listed.get(&object.key).copied());
             // Without a FabricState everything counts, so that nothing is deleted unseen. What was
             // held back still is, though it left the FabricState because somebody changed it.
-            let digest = match listed.is_none() || held.contains(&object.key) {
-                true => digest.or(object.effect()).or(object.content()),
-                false => digest,
+            let counts = listed.is_none() || held.contains(&object.key);
+            let digest = match counts.then(|| object.effect().or_else(|| object.content())) {
+                Some(digest) => there.or(digest),
+                None => there,
             };
-            let live = self.live_of(&object, digest);
+            let mut live = self.live_of(&object, there);
+            live.listed = digest;
+            if live.owner == Owner::Nobody && live.content.is_some() && digest.is_some() {
+                live.owner = Owner::Unmarked;
+            }
             (object.key.clone(), live)
         });
         all.collect()
