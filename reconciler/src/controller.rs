@@ -54,6 +54,8 @@ pub struct Context {
     /// What lives in the cluster.
     pub(crate) objects: Arc<Objects>,
     pub(crate) syncs: Arc<Cache<LiveSync>>,
+    /// Whether the cluster is another one than that of the FabricSyncs.
+    pub(crate) is_remote: bool,
     /// Where is counted how long gateways take.
     pub metrics: Metrics,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::name::PeerName;
+use fabric::origin::Revision;
 use fabric::tree::Limits;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -56,6 +57,10 @@ pub struct Reconciler<S> {
     trigger: Trigger,
     /// The commit that was last dealt with to the end: as long as it stays, nothing is done.
     settled: Option<CommitId>,
+    /// What was in force then: another process may bring something else into force.
+    stood_at: Option<Revision>,
+    /// From where on approvals are looked for, where the last round couldn't.
+    undecided: Option<CommitId>,
     rounds: channel::Sender<u64>,
 }
 
@@ -136,6 +141,8 @@ impl<S: Store> Reconciler<S> {
             status: channel::Sender::new(status),
             trigger: Trigger::default(),
             settled: None,
+            stood_at: None,
+            undecided: None,
             rounds: channel::Sender::new(0),
         })
     }
@@ -194,7 +201,9 @@ impl<S: Store> Reconciler<S> {
             .as_ref()
             .map(|desired| desired.good.clone())
             .unwrap_or_default();
-        let (settled, token) = (self.settled, cancelled.clone());
+        let stands_at = before.as_ref().map(|desired| &desired.revision);
+        let settled = self.settled.filter(|_| stands_at == self.stood_at.as_ref());
+        let token = cancelled.clone();
         let built = self
             .blocking(move |source| source.build(settled, &good, Timestamp::now(), &token))
             .await??;
@@ -247,6 +256,7 @@ impl<S: Store> Reconciler<S> {
         });
         applied?;
         self.settled = Some(commit);
+        self.stood_at = in_force.as_ref().map(|desired| desired.revision.clone());
         if let Some(before) = before {
             self.report_history(&before, commit, cancelled).await;
         }
@@ -254,7 +264,7 @@ impl<S: Store> Reconciler<S> {
     }
 
     async fn apply(
-        &self,
+        &mut self,
         built: &Built,
         before: Option<&Desired>,
         cancelled: &CancellationToken,
@@ -288,6 +298,8 @@ impl<S: Store> Reconciler<S> {
             && let Ok(old) = CommitId::try_from(&before.revision)
         {
             let (new, token) = (built.commit, cancelled.clone());
+            // The new commit is in force by now: a round after this one begins there.
+            let old = *self.undecided.get_or_insert(old);
             let approvals = self
                 .blocking(move |source| source.approvals(old, new, &token))
                 .await??;
@@ -298,6 +310,7 @@ impl<S: Store> Reconciler<S> {
                 report.blocked = approved.blocked;
             }
         }
+        self.undecided = None;
         self.blocking(move |source| source.keep(&kept)).await??;
 
         tracing::info!(

@@ -169,6 +169,7 @@ async fn lead(
         watch_seconds: options.watch_seconds,
         objects: Arc::clone(&objects),
         syncs: Arc::clone(&syncs),
+        is_remote: false,
         metrics: handle.metrics.clone(),
     };
     tasks.spawn(controller::run(context, cancelled.clone()));

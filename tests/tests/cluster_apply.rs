@@ -247,6 +247,84 @@ fn a_commit_that_deletes_much_waits_for_an_approval() {
 }
 
 #[test]
+fn what_is_approved_goes_though_the_reconciler_was_killed_before_it_went() {
+    let mut stage = Stage::started(6);
+    for number in 0..5 {
+        let path = format!("peers/east/e{number}.yaml");
+        stage.repository.remove(&path);
+    }
+    stage.faults(|seen| (seen.method == "DELETE").then_some(Fault::Hang));
+    stage.forget_requests();
+    stage
+        .repository
+        .commit("Delete nearly all\n\nWeft-Approve: prune=5");
+    wait_for("it deletes", || {
+        let requests = stage.requests();
+        holds(count(&requests, "DELETE ") > 0, || format!("{requests:?}"))
+    });
+    stage.kill();
+    stage.no_faults();
+    assert_eq!(stage.ports().len(), 6);
+    stage.start_reconciler();
+    wait_for("what is approved is gone", || {
+        stage.has_ports(&[("e5", 8000)])
+    });
+    stage.wait_until_ready();
+}
+
+#[test]
+fn what_the_budget_holds_back_stays_though_somebody_deletes_the_state() {
+    let stage = Stage::started(10);
+    for number in 0..9 {
+        let path = format!("peers/east/e{number}.yaml");
+        stage.repository.remove(&path);
+    }
+    stage.repository.commit("Delete nearly all");
+    stage.wait_until_applied(|sync| has_condition(sync, "PruneBlocked", "True"));
+    let delete = ["delete", "fabricstate", "weft", "-n", SYSTEM];
+    stage.kubectl.run(&delete);
+    wait_for("the state is there again", || {
+        holds(stage.listed("e9").is_string(), String::new)
+    });
+    // Nor does what is left of them go once somebody changes it.
+    stage.patch("e1", r#"{"metadata":{"labels":{"x":"y"}}}"#);
+    wait_for("what was changed isn't in force any more", || {
+        holds(stage.listed("e1").is_null(), String::new)
+    });
+    stage.export("e9", 8001);
+    stage.repository.commit("Change the last one");
+    stage.wait_until_applied(|sync| has_condition(sync, "PruneBlocked", "True"));
+    assert_eq!(stage.ports().len(), 10, "all of them stay");
+    assert!(stage.listed("e0").is_string(), "it stays in force");
+}
+
+#[test]
+fn a_state_that_somebody_restored_is_put_right() {
+    let stage = Stage::started(3);
+    let state = ["fabricstate", "weft", "-n", SYSTEM];
+    let before = stage.kubectl.find(&state).unwrap()["spec"].clone();
+    stage.export("e0", 8001);
+    stage.repository.commit("Change one");
+    stage.wait_until_ready();
+    let after = stage.kubectl.find(&state).unwrap()["spec"].clone();
+    assert_ne!(before["revision"], after["revision"]);
+    // As a backup has it.
+    let patch = json!({"spec": before}).to_string();
+    stage
+        .kubectl
+        .run(&[&["patch"], &state[..], &["--type=merge", "-p", &patch]].concat());
+    wait_for("the state is as it was", || {
+        let spec = stage.kubectl.find(&state).unwrap()["spec"].clone();
+        holds(spec == after, || spec["revision"].to_string())
+    });
+    // And objects are looked after.
+    stage.patch("e1", r#"{"spec":{"port":9}}"#);
+    wait_for("the object is as it was", || {
+        stage.has_ports(&[("e0", 8001), ("e1", 8000), ("e2", 8000)])
+    });
+}
+
+#[test]
 fn a_deletion_that_is_refused_is_told_and_tried_again() {
     let stage = Stage::started(3);
     stage.faults(|seen| {
@@ -307,12 +385,15 @@ fn what_somebody_changes_is_put_back_and_told() {
     let expected = "kubectl-patch changed /metadata/labels/x, /spec/host, /spec/port";
     assert_eq!(note, expected);
 
-    let unmark = json!({"metadata": {"labels": {"weft.dev/sync": null}}});
-    stage.patch("e1", &unmark.to_string());
-    wait_for("our label is back", || {
-        let labels = stage.live("e1").unwrap()["metadata"]["labels"].clone();
-        holds(labels["weft.dev/sync"].is_string(), || labels.to_string())
-    });
+    let label = || stage.live("e1").unwrap()["metadata"]["labels"]["weft.dev/sync"].clone();
+    let ours = label();
+    for other in [json!(null), json!("somebody.else")] {
+        let patch = json!({"metadata": {"labels": {"weft.dev/sync": other}}});
+        stage.patch("e1", &patch.to_string());
+        wait_for("our label is back", || {
+            holds(label() == ours, || label().to_string())
+        });
+    }
     stage.kubectl.run(&["delete", "export", "e2", "-n", SHOP]);
     wait_for("it is there again", || {
         holds(stage.live("e2").is_some(), String::new)

@@ -52,7 +52,8 @@ pub struct Live {
 pub enum Owner {
     /// This FabricSync.
     Us,
-    /// This FabricSync, by what the cluster's state counts as in force; somebody took the label away.
+    /// This FabricSync, by what the cluster's state counts as in force; somebody took the label away
+    /// or wrote another one.
     Unmarked,
     /// Another FabricSync, by the value of its label.
     Other(String),
@@ -302,7 +303,7 @@ fn gives_access(object: &Object) -> bool {
 }
 
 /// Whether an object takes access away by being there, so that its deletion gives access.
-fn takes_access(object: &Object) -> bool {
+pub(super) fn takes_access(object: &Object) -> bool {
     let spec = match object {
         Object::AccessPolicy(policy) => &policy.spec,
         Object::PrivilegedAccessPolicy(policy) => &policy.spec,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::action::takes_access;
 use super::{Plan, PlannedObject, State};
 use crate::api::{FabricStateSpec, Unmanaged};
 use crate::digest::Digest;
@@ -161,7 +162,8 @@ impl FabricStateSpec {
             .flat_map(|before| &before.objects)
             .map(|planned| (&planned.key, planned))
             .collect();
-        old.retain(|key, _| listed.contains_key(*key));
+        // What denies goes no sooner than what comes instead is there.
+        old.retain(|key, planned| listed.contains_key(*key) || takes_access(&planned.object));
 
         let has = |planned: &PlannedObject, digest: Digest| {
             Digest::of_effect(&planned.key, &planned.object) == digest

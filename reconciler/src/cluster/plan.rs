@@ -34,8 +34,8 @@ const IGNORED: usize = 50;
 struct Caches {
     objects: [Arc<Cache<LiveObject>>; 5],
     states: Arc<Cache<StateObject>>,
-    /// The names of the FabricSyncs that are for this cluster.
-    syncs: Arc<Cache<Option<String>>>,
+    /// When the FabricSyncs that are for this cluster were made, and their names.
+    syncs: Arc<Cache<Option<(i64, String)>>>,
 }
 
 struct StateObject {
@@ -235,8 +235,9 @@ fn read(caches: &Caches, options: &Options, authorities: &[u8], before: Option<&
             );
             reading.plan = None;
         }
-    } else if caches.syncs.all().iter().any(|sync| sync.is_some()) {
-        // Nothing was brought into force yet, or somebody deleted the state, which comes back.
+    } else if !caches.states.is_empty() || caches.syncs.all().iter().any(|sync| sync.is_some()) {
+        // Nothing was brought into force yet, or somebody deleted the state, which comes back; or
+        // it can't be understood: that opens nothing either.
         tracing::info!("the cluster keeps to a repository, and says nothing of what is in force");
     } else {
         reading.plan = Some(by_hand(options, authorities, live));
@@ -358,7 +359,8 @@ impl Caches {
                 |object| {
                     // Those of a hub are for other clusters.
                     let is_remote = !object.data["spec"]["kubeconfigSecretRef"].is_null();
-                    (!is_remote).then(|| object.metadata.name.unwrap_or_default())
+                    let meta = Meta::of(&object.metadata);
+                    (!is_remote).then_some((meta.created, meta.name))
                 },
                 tasks,
                 cancelled.clone(),
@@ -390,7 +392,10 @@ impl Caches {
             }
         };
         let syncs = self.syncs.all();
-        let synced = syncs.iter().filter_map(|sync| (**sync).as_ref());
+        let mut synced: Vec<_> = syncs.iter().filter_map(|sync| (**sync).as_ref()).collect();
+        // The oldest acts.
+        synced.sort();
+        let synced = synced.into_iter().map(|(_, name)| name);
         // In a cluster that a hub looks after there is no FabricSync.
         let named = synced.chain(states.keys()).find(|name| {
             // Further ones have names of their own, and say neither of these.

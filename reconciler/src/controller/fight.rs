@@ -1,6 +1,7 @@
 //! Objects that somebody else keeps writing otherwise: another installation, or a tool.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fabric::digest::Digest;
 use tokio::time::Instant;
@@ -16,8 +17,15 @@ struct Written {
     content: Digest,
     /// Whether the server took it: a request that failed is no round of a fight.
     is_done: bool,
+    /// How often in a row the server refused it, and to when it isn't tried again.
+    refused: (u32, Option<Instant>),
     brake: Brake,
 }
+
+/// The first wait after the server refused what was written; it doubles.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
+/// The longest one: a quota or a right that comes is noticed within that time.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 // === impl Fights ===
 
@@ -25,17 +33,18 @@ impl Fights {
     /// Whether an object may be written now; not where the same content was undone too often.
     pub(super) fn may_write(&mut self, object: &str, content: &str, now: Instant) -> bool {
         let content = Digest::of_bytes(content.as_bytes());
-        let written = self.0.entry(object.to_owned()).or_insert_with(|| Written {
+        let new = || Written {
             content,
             is_done: true,
+            refused: (0, None),
             brake: Brake::default(),
-        });
+        };
+        let written = self.0.entry(object.to_owned()).or_insert_with(new);
         if written.content != content {
-            *written = Written {
-                content,
-                is_done: true,
-                brake: Brake::default(),
-            };
+            *written = new();
+        }
+        if written.refused.1.is_some_and(|until| now < until) {
+            return false;
         }
         if !written.is_done {
             return true;
@@ -61,12 +70,29 @@ impl Fights {
     pub(super) fn note_done(&mut self, object: &str) {
         if let Some(written) = self.0.get_mut(object) {
             written.is_done = true;
+            written.refused = (0, None);
+        }
+    }
+
+    /// Notes that the server won't have what was written.
+    pub(super) fn note_refused(&mut self, object: &str, now: Instant) {
+        if let Some(Written { refused, .. }) = self.0.get_mut(object) {
+            let wait = FIRST_WAIT.saturating_mul(1 << refused.0.min(8));
+            *refused = (
+                refused.0.saturating_add(1),
+                Some(now + wait.min(LONGEST_WAIT)),
+            );
         }
     }
 
     /// Forgets what was written long ago.
     pub(super) fn forget(&mut self, now: Instant) {
-        self.0.retain(|_, written| !written.brake.is_idle(now));
+        let is_idle = |written: &Written| {
+            let until = written.refused.1;
+            written.brake.is_idle(now)
+                && until.is_none_or(|until| now.saturating_duration_since(until) > LONGEST_WAIT)
+        };
+        self.0.retain(|_, written| !is_idle(written));
     }
 }
 
@@ -95,6 +121,24 @@ mod tests {
         fights.forget(later);
         assert!(fights.0.is_empty());
         assert!(write(&mut fights, "two", later));
+    }
+
+    #[test]
+    fn what_the_server_refuses_is_tried_ever_less_often() {
+        let mut fights = Fights::default();
+        let start = Instant::now();
+        let mut tries = 0;
+        for second in 0..3600 {
+            let now = start + Duration::from_secs(second);
+            fights.forget(now);
+            if fights.may_write("Service shop/ledger", "one", now) {
+                tries += 1;
+                fights.note_refused("Service shop/ledger", now);
+            }
+        }
+        assert!((20..50).contains(&tries), "{tries}");
+        // Something else is wanted by now.
+        assert!(fights.may_write("Service shop/ledger", "two", start));
     }
 
     #[test]

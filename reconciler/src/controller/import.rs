@@ -44,6 +44,9 @@ pub(super) fn wanted(view: &View) -> Wanted {
     for live in &view.imports {
         let conditions = accepted(view, live);
         let is_refused = !conditions.is_empty();
+        if !is_refused && view.counts(live).is_none() {
+            continue;
+        }
         let says = ImportSays {
             conditions,
             target_port: None,

@@ -33,6 +33,7 @@ pub(super) struct Caches {
     pods: Arc<Cache<LivePod>>,
     reports: Arc<Cache<LiveReport>>,
     syncs: Arc<Cache<LiveSync>>,
+    is_remote: bool,
 }
 
 /// One look at all of it.
@@ -49,6 +50,8 @@ pub(super) struct View {
     /// The reports of gateways that are gone.
     pub(super) stale: Vec<Arc<LiveReport>>,
     counting: Counting,
+    /// The values of the label by which objects are the repository's.
+    marks: BTreeSet<String>,
 }
 
 /// Which objects count.
@@ -133,6 +136,7 @@ impl Caches {
                 cancelled.clone(),
             ),
             syncs: Arc::clone(&context.syncs),
+            is_remote: context.is_remote,
         };
         notify_on(&caches.counted(), notify, tasks, cancelled);
         notify_on(&[&caches.services], notify, tasks, cancelled);
@@ -200,7 +204,30 @@ impl Caches {
             reports,
             stale,
             counting: self.counting(),
+            marks: self.marks(),
         }
+    }
+
+    /// The names of the FabricSyncs that are for this cluster.
+    fn syncs(&self) -> Vec<String> {
+        let is_remote = |sync: &LiveSync| match &sync.spec {
+            Ok(spec) => spec.kubeconfig_secret_ref.is_some(),
+            Err(_) => self.is_remote,
+        };
+        let syncs = self.syncs.all();
+        let ours = syncs
+            .iter()
+            .filter(|sync| is_remote(sync) == self.is_remote);
+        ours.map(|sync| sync.meta.name.clone()).collect()
+    }
+
+    fn marks(&self) -> BTreeSet<String> {
+        let states = self.objects.states.all();
+        let states = states.iter().map(|state| state.meta.name.clone());
+        let names = states.chain(self.syncs());
+        names
+            .map(|name| mark::sync_label(&self.system, &name))
+            .collect()
     }
 
     fn counting(&self) -> Counting {
@@ -216,7 +243,7 @@ impl Caches {
             return Counting::All;
         }
         if specs.is_empty() {
-            return match self.syncs.is_empty() {
+            return match self.syncs().is_empty() && states.is_empty() {
                 true => Counting::All,
                 false => Counting::Unknown,
             };
@@ -251,10 +278,14 @@ impl View {
         match &self.counting {
             Counting::All => Some(true),
             Counting::Listed(listed) if listed.contains(&object.key) => Some(true),
-            // Just applied, and listed in a moment.
-            _ if object.meta.labels.contains_key(mark::SYNC) => Some(true),
+            _ if let Some(mark) = object.meta.labels.get(mark::SYNC) => {
+                // Just applied, and listed in a moment. Another installation's is its to speak of,
+                // and anybody may write a label.
+                self.marks.contains(mark).then_some(true)
+            }
             Counting::Listed(_) => Some(false),
-            Counting::Unknown => None,
+            // What has a port counted before, and isn't taken away as long as nothing is known.
+            Counting::Unknown => object.status["targetPort"].is_u64().then_some(true),
         }
     }
 

@@ -75,13 +75,13 @@ impl<'a> Jobs<'a> {
         (self.fights, results)
     }
 
-    /// Adds what deletes an object.
+    /// Adds what deletes an object, unless somebody makes it again and again.
     fn delete(
         &mut self,
-        object: String,
+        object: &str,
         request: impl Future<Output = Result<(), RequestError>> + Send + 'a,
     ) {
-        self.push(object, request);
+        self.write(format!("the deletion of {object}"), &Value::Null, request);
     }
 
     fn push(
@@ -145,7 +145,10 @@ impl Pen {
             say(peer, &says.conditions, more);
         }
         for policy in &view.policies {
-            say(policy, &policy::conditions(view, policy), json!({}));
+            let said = policy::conditions(view, policy);
+            if !said.is_empty() || view.counts(policy).is_some() {
+                say(policy, &said, json!({}));
+            }
         }
         statuses.retain(|(object, status)| {
             let seen = self.written.get(&place(object));
@@ -185,8 +188,11 @@ impl Pen {
                 // Gone meanwhile, or another one by now: the watch tells.
                 Err((Failure::NotFound | Failure::Conflict, _)) => is_done = false,
                 Err((Failure::NotLeader, _)) => leads = false,
-                Err((_, error)) => {
+                Err((failure, error)) => {
                     tracing::warn!(reason = error.reason(), "{error}");
+                    if matches!(failure, Failure::Refused | Failure::Forbidden) {
+                        fights.note_refused(&object, Instant::now());
+                    }
                     is_done = false;
                 }
             }
@@ -333,7 +339,7 @@ impl Pen {
             let result = self.objects.request("delete", || named, request).await;
             result.map(|_| ())
         };
-        jobs.delete(shown, request);
+        jobs.delete(&shown, request);
     }
 }
 

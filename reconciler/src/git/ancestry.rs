@@ -67,7 +67,8 @@ pub(super) fn is_ancestor(
 /// So many messages are read: no review looks further back.
 const MAX_MESSAGES: usize = 1000;
 
-/// The messages of the commits between two, the newest first.
+/// The messages of the commits between two, the newest first; that of the newest one in any case:
+/// what it approves holds though it is in force, as after a round that was interrupted.
 pub(super) fn messages(
     repository: &git2::Repository,
     old: Oid,
@@ -76,11 +77,12 @@ pub(super) fn messages(
     let mut walk = repository.revwalk()?;
     walk.push(new)?;
     // Beyond a shallow boundary there is nothing to hide.
-    if repository.find_commit(old).is_ok() {
+    if old != new && repository.find_commit(old).is_ok() {
         walk.hide(old)?;
     }
+    let most = if old == new { 1 } else { MAX_MESSAGES };
     let mut messages = Vec::new();
-    for id in walk.take(MAX_MESSAGES) {
+    for id in walk.take(most) {
         let commit = repository.find_commit(id?)?;
         messages.push(String::from_utf8_lossy(commit.message_bytes()).into_owned());
     }

@@ -137,7 +137,7 @@ impl Repository {
         .map_err(|source| fetch_error(remote, source))
     }
 
-    /// The messages of the commits that are in the history of `new` and not in that of `old`, at most
+    /// The messages of `new` and the commits that are in its history and not in that of `old`, at most
     /// a thousand of them; none where `new` doesn't build upon `old`, or that can't be known.
     pub fn messages(
         &self,

@@ -24,6 +24,8 @@ use super::client::Connection;
 pub struct Leadership {
     /// To when this process leads, in milliseconds of [`uptime`].
     until: Arc<AtomicU64>,
+    /// How often it began to.
+    terms: Arc<AtomicU64>,
 }
 
 /// A candidate for the leadership of a role.
@@ -78,7 +80,7 @@ impl Candidate {
                 Ok(Ok(true)) => {
                     // A fifth early: clocks don't run at the same speed.
                     let lasts = u64::try_from((pause * 4).as_millis()).unwrap_or(u64::MAX);
-                    leadership.until.store(begun + lasts, Ordering::Release);
+                    leadership.prolong(begun + lasts);
                 }
                 Ok(Ok(false)) => leadership.until.store(0, Ordering::Release),
                 Ok(Err(error)) => {
@@ -225,6 +227,7 @@ impl Leadership {
     pub fn always() -> Self {
         Self {
             until: Arc::new(AtomicU64::new(u64::MAX)),
+            terms: Arc::default(),
         }
     }
 
@@ -233,6 +236,7 @@ impl Leadership {
     pub fn none() -> Self {
         Self {
             until: Arc::new(AtomicU64::new(0)),
+            terms: Arc::default(),
         }
     }
 
@@ -252,6 +256,19 @@ impl Leadership {
     #[must_use]
     pub fn holds(&self) -> bool {
         uptime() < self.until.load(Ordering::Acquire)
+    }
+
+    /// What tells one time of leading from the next: as long as it stays, no other process led.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.terms.load(Ordering::Acquire)
+    }
+
+    fn prolong(&self, until: u64) {
+        if !self.holds() {
+            self.terms.fetch_add(1, Ordering::AcqRel);
+        }
+        self.until.store(until, Ordering::Release);
     }
 }
 

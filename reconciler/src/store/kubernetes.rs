@@ -69,6 +69,7 @@ pub struct Kubernetes {
     status: watch::Sender<StoreStatus>,
     wake: Notify,
     metrics: SyncMetrics,
+    cancelled: CancellationToken,
 }
 
 /// A cluster, and what the work in it needs.
@@ -138,6 +139,8 @@ struct ClientBox(Client);
 struct Memory {
     /// What is to be in force; none before the first round.
     goal: Option<Arc<Goal>>,
+    /// The [term](Leadership::term) in which it was set.
+    term: u64,
     in_force: Option<InForce>,
     /// What the FabricState was last compared with, and found to say.
     compared: Option<Compared>,
@@ -229,6 +232,7 @@ impl Kubernetes {
             status: watch::Sender::default(),
             wake: Notify::new(),
             metrics,
+            cancelled: cancelled.clone(),
             target,
         };
         let mut patience = interval(PATIENCE);
@@ -271,9 +275,13 @@ impl Kubernetes {
 
 impl Store for Kubernetes {
     async fn apply(&self, desired: Desired, approvals: Approvals) -> Result<Report, StoreError> {
-        self.round(desired, approvals)
-            .await
-            .map_err(StoreError::Cluster)
+        // A process that is killed at any step leaves no more behind, and who suspends a FabricSync
+        // doesn't want the rest of thousands of objects.
+        let round = Box::pin(self.round(desired, approvals));
+        match self.cancelled.run_until_cancelled(round).await {
+            Some(result) => result.map_err(StoreError::Cluster),
+            None => Err(StoreError::Closed),
+        }
     }
 
     fn in_force(&self) -> Option<Arc<Desired>> {

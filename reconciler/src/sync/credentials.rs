@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use fabric::api::FabricSyncSpec;
 use k8s_openapi::ByteString;
+use kube::config::{Kubeconfig, KubeconfigError};
 
 use crate::git::{Address, Credentials, Reference, Remote, Secret, SshOptions};
 use crate::kubernetes::client::{Connection, of_config};
@@ -110,14 +111,22 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// A kubeconfig out of a Secret. What is wrong with its text isn't said: that would quote it, in a
+/// status and in the log.
+fn parse(kubeconfig: &[u8]) -> Result<Kubeconfig, String> {
+    let text = String::from_utf8_lossy(kubeconfig);
+    Kubeconfig::from_yaml(&text).map_err(|error| match error {
+        KubeconfigError::Parse(_) => "the Secret's `kubeconfig` is no kubeconfig".to_owned(),
+        error => error.to_string(),
+    })
+}
+
 /// The connection of a kubeconfig out of a Secret.
 pub(super) async fn other_cluster(
     kubeconfig: &[u8],
     hub: &Connection,
 ) -> Result<Connection, String> {
-    let text = String::from_utf8_lossy(kubeconfig);
-    let kubeconfig =
-        kube::config::Kubeconfig::from_yaml(&text).map_err(|error| error.to_string())?;
+    let kubeconfig = parse(kubeconfig)?;
     let is_foreign = |user: &kube::config::NamedAuthInfo| {
         let info = user.auth_info.as_ref();
         info.is_some_and(|info| {
@@ -145,4 +154,22 @@ pub(super) async fn other_cluster(
         "clusterlink-system".clone_into(&mut connection.namespace);
     }
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_secret_doesnt_quote_it() {
+        for text in [
+            "s3cret-token",
+            "users: s3cret-token",
+            "users: [{name: a, user: {token: [s3cret-token]}}]",
+            "users: [{name: a, user: {token: s3cret-token}]",
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
 }

@@ -163,7 +163,8 @@ impl Task {
         let options = &self.acting.options;
         let leadership = Leadership::none();
         let (leads, leading) = watch::channel(false);
-        let identity = options.identity.clone();
+        // Two FabricSyncs that lead into the same cluster are two candidates.
+        let identity = format!("{}/{}", options.identity, self.name);
         let candidate = Candidate::new(&connection, HUB_LEASE, identity, options.lease);
         let run = candidate.run(leadership.clone(), leads, election.clone());
         self.acting.tasks.spawn(run);
@@ -187,7 +188,7 @@ impl Task {
             cluster.metrics.set_reachable(false);
             let text = format!(
                 "the Lease {}/{HUB_LEASE} at {} can't be had: the server doesn't answer or doesn't \
-                 let us, or another hub has it",
+                 let us, or another hub or FabricSync has it",
                 cluster.connection.namespace, cluster.connection.server
             );
             tracing::warn!(name = self.name, "{text}");
@@ -215,7 +216,7 @@ impl Task {
         let options = &self.acting.options;
         let leadership = Leadership::none();
         let (leads, mut leading) = watch::channel(false);
-        let identity = options.identity.clone();
+        let identity = format!("{}/{}", options.identity, self.name);
         let candidate = Candidate::new(&cluster.connection, LEASE, identity, options.lease);
         let context = controller::Context {
             connection: cluster.connection.clone(),
@@ -224,6 +225,7 @@ impl Task {
             watch_seconds: options.watch_seconds,
             objects: Arc::clone(&cluster.objects),
             syncs: Arc::clone(&self.acting.syncs),
+            is_remote: true,
             metrics: self.acting.handle.metrics().clone(),
         };
         let run = candidate.run(leadership, leads, election);
@@ -280,7 +282,11 @@ impl Task {
         tasks.spawn(Arc::clone(&store).keep(cancelled.clone()));
         tasks.spawn(reconciler.run(cancelled.clone()));
         self.report(status, store.status(), rounds, trigger).await;
-        Ended::Cancelled
+        if cancelled.is_cancelled() {
+            return Ended::Cancelled;
+        }
+        let text = "the work ended by a mistake of ours, and begins anew; the log says more";
+        Ended::Failed("InternalError", text.to_owned())
     }
 
     fn reconciler(

@@ -1,7 +1,9 @@
 //! What changes, in the repository and beside it.
 
+use serde_json::json;
 use weft_tests::api_proxy::Fault;
 use weft_tests::api_server::{condition, has_condition};
+use weft_tests::role::SYSTEM;
 use weft_tests::wait::wait_for;
 use weft_tests::yaml;
 
@@ -123,6 +125,54 @@ fn a_service_that_somebody_keeps_changing_is_corrected_less_often() {
     kubectl.wait_until(&service, |service| {
         service["spec"]["externalName"] == right["spec"]["externalName"]
     });
+}
+
+#[test]
+fn imports_by_hand_keep_their_services_until_it_is_known_whether_they_count() {
+    let cluster = Cluster::new("");
+    let kubectl = cluster.kubectl();
+    let sync = ["fabricsync", "-n", SYSTEM, "weft"];
+    let mut wanted = cluster.sync();
+    kubectl.run(&[&["delete"], &sync[..]].concat());
+    kubectl.apply(&yaml::import(NAMESPACE, "bought", 81, "west"));
+    let labelled = yaml::import(NAMESPACE, "labelled", 82, "west");
+    let labels = "metadata:\n  labels: {weft.dev/sync: x}\n";
+    let labelled = labelled.replace("metadata:\n", labels);
+    let _reconciler = cluster.reconciler("one");
+    let service = ["service", "-n", NAMESPACE, "bought"];
+    let before = kubectl.wait_until(&service, |service| {
+        service["spec"]["externalName"].is_string()
+    });
+    let import = ["import", "-n", NAMESPACE, "bought"];
+    kubectl.wait_until(&import, |import| import["status"]["targetPort"].is_u64());
+
+    // A repository that can't be had at first.
+    let repository = wanted["spec"]["repository"].clone();
+    wanted["metadata"] = json!({"name": "weft", "namespace": SYSTEM});
+    wanted["spec"]["unmanaged"] = json!("Honour");
+    wanted["spec"]["repository"] = json!("file:///nowhere.git");
+    kubectl.apply(&wanted.to_string());
+    cluster.wait_for_sync(|sync| has_condition(sync, "Ready", "False"));
+    wanted["spec"]["repository"] = repository;
+    kubectl.apply(&wanted.to_string());
+    cluster.wait_until_in_force(&cluster.repository.head());
+    let after = kubectl.find(&service).expect("the Service is there");
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+
+    // Where the repository alone counts, a label that anybody may write is no way around it.
+    wanted["spec"]["unmanaged"] = json!("Ignore");
+    kubectl.apply(&wanted.to_string());
+    kubectl.apply(&labelled);
+    kubectl.wait_until(&import, |import| {
+        condition(import, "Accepted").is_some_and(|(_, reason, _)| reason == "NotInRepository")
+    });
+    wait_for("its Service is gone", || {
+        let found = kubectl.find(&service);
+        found.map_or(Ok(()), |service| Err(service.to_string()))
+    });
+    let labelled = ["import", "-n", NAMESPACE, "labelled"];
+    let labelled = kubectl.find(&labelled).expect("the Import is there");
+    assert!(labelled["status"]["targetPort"].is_null(), "{labelled:#}");
 }
 
 #[test]

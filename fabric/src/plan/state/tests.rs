@@ -141,6 +141,35 @@ fn what_goes_and_what_is_revoked_does_not_wait_for_what_comes() {
 }
 
 #[test]
+fn what_denies_stays_until_what_comes_instead_is_there() {
+    let policy = |name: &str, action: &str| {
+        let object = serde_json::from_value(serde_json::json!({
+            "kind": "AccessPolicy",
+            "metadata": { "name": name, "namespace": "shop" },
+            "spec": {
+                "action": action,
+                "from": [{ "workloadSelector": {} }],
+                "to": [{ "workloadSelector": {} }],
+            },
+        }));
+        let mut planned = export(name, 1);
+        planned.key.kind = Kind::AccessPolicy;
+        planned.object = object.unwrap();
+        planned
+    };
+    let first = plan("1", vec![policy("allow", "allow"), policy("deny", "deny")]);
+    let second = plan("2", vec![policy("renamed", "deny")]);
+    // The watch of the policies is behind the one of the state.
+    let behind = live(&first.objects);
+    let assembly = FabricStateSpec::assemble(&states(&second), &behind, Some(&first));
+    assert_eq!(assembly.missing, [policy("renamed", "deny").key]);
+    assert_eq!(names(assembly.plan.as_ref()), ["deny"]);
+    let all = live(&second.objects);
+    let assembly = FabricStateSpec::assemble(&states(&second), &all, assembly.plan.as_ref());
+    assert_eq!(names(assembly.plan.as_ref()), ["renamed"]);
+}
+
+#[test]
 fn unmanaged_objects_count_where_they_are_honoured() {
     let plan = plan("1", vec![export("a", 1)]);
     let there = live(&[export("a", 1), export("z", 1)]);

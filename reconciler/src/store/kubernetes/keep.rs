@@ -114,19 +114,27 @@ impl Kubernetes {
         if let Some(trouble) = memory.troubles.get(&key) {
             return trouble.due > Instant::now();
         }
+        // What the watch showed late wasn't there yet when the FabricState was written.
+        let listed = memory.compared.as_ref();
+        let listed = listed.map(|compared| compared.digests.get(&key).copied());
+        let is_listed = |effect| listed.is_none_or(|listed| listed == effect);
         drop(memory);
         let wanted = goal.wanted.as_ref().and_then(|wanted| wanted.get(&key));
         let status = self.status.borrow();
         match (wanted, self.objects.find(&key)) {
             (Some(wanted), Some(live)) => {
-                !live.meta.is_terminating && wanted.is_met_by(&self.live_of(&live, None))
+                !live.meta.is_terminating
+                    && wanted.is_met_by(&self.live_of(&live, None))
+                    && is_listed(Some(wanted.effect))
             }
             (Some(_), None) => false,
             (None, Some(live)) => {
                 let is_known = live.meta.is_terminating == status.terminating.contains(&key);
                 let is_ours = live.meta.owner(&self.label) == Owner::Us;
                 let is_left = kind == Kind::Instance || live.meta.is_terminating;
-                !is_ours || (is_known && (is_left || status.blocked.contains(&key)))
+                let is_held =
+                    status.blocked.contains(&key) && (is_listed(live.effect) || is_listed(None));
+                !is_ours || (is_known && (is_left || is_held))
             }
             (None, None) => !status.blocked.contains(&key) && !status.terminating.contains(&key),
         }

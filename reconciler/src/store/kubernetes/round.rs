@@ -78,7 +78,11 @@ impl Kubernetes {
             wanted,
             approvals,
         });
-        let before = self.memory.lock().goal.replace(Arc::clone(&goal));
+        let before = {
+            let mut memory = self.memory.lock();
+            memory.term = self.leadership.term();
+            memory.goal.replace(Arc::clone(&goal))
+        };
         // What was refused is tried at once where it is another object now.
         if let Some(before) = before {
             self.memory.lock().troubles.retain(|key, _| {
@@ -145,7 +149,10 @@ impl Kubernetes {
     pub(super) fn live_of(&self, object: &LiveObject, listed: Option<Digest>) -> Live {
         let content = object.content();
         let owner = match object.meta.owner(&self.label) {
-            Owner::Nobody if content.is_some() && listed.is_some() => Owner::Unmarked,
+            // Another FabricSync takes nothing that is ours: somebody wrote its label there.
+            Owner::Nobody | Owner::Other(_) if content.is_some() && listed.is_some() => {
+                Owner::Unmarked
+            }
             owner => owner,
         };
         Live {
@@ -451,10 +458,15 @@ impl Kubernetes {
     ) -> Result<bool, RequestError> {
         let live = self.live(listed);
         let lost = self.lost(actions);
-        let empty = BTreeMap::new();
+        // Without a FabricState, what is held back is in force as it lives.
+        let held = || {
+            let held = actions.blocked.iter();
+            held.filter_map(|key| Some((key.clone(), live.get(key)?.effect?)))
+        };
+        let listed = listed.clone().unwrap_or_else(|| held().collect());
         let standing = Standing {
             live: &live,
-            listed: listed.as_ref().unwrap_or(&empty),
+            listed: &listed,
             blocked: &actions.blocked,
             lost: &lost,
         };

@@ -41,7 +41,7 @@ pub(super) enum InForce {
 pub(super) struct Compared {
     goal: Arc<Goal>,
     unmanaged: Unmanaged,
-    digests: BTreeMap<ObjectKey, Digest>,
+    pub(super) digests: BTreeMap<ObjectKey, Digest>,
     states: Vec<(String, String)>,
 }
 
@@ -68,10 +68,14 @@ impl Kubernetes {
         match &memory.goal {
             None => memory.remembered != self.state_versions(),
             Some(goal) => {
-                // Before the first comparison, what is there is older than the goal.
+                // Before the first comparison, what is there is older than the goal. And while we
+                // lead without a break, it is nobody's business to write it: it is put right.
                 let Some(compared) = &memory.compared else {
                     return false;
                 };
+                if memory.term == self.leadership.term() {
+                    return false;
+                }
                 let (before, after) = (&compared.goal.desired, &goal.desired);
                 let is_other = |first: &Arc<FabricStateSpec>| {
                     first.peer != self.target.peer
@@ -172,13 +176,23 @@ impl Kubernetes {
 
     /// All objects as they live.
     pub(super) fn live(&self, listed: &Listed) -> BTreeMap<ObjectKey, Live> {
+        let held: BTreeSet<ObjectKey> = self.status.borrow().blocked.iter().cloned().collect();
         let all = self.objects.all().map(|object| {
-            let digest = match listed {
-                Some(listed) => listed.get(&object.key).copied(),
-                // Without a FabricState everything counts, so that nothing is deleted unseen.
-                None => object.effect(),
+            let there = listed
+                .as_ref()
+                .and_then(|listed| listed.get(&object.key).copied());
+            // Without a FabricState everything counts, so that nothing is deleted unseen. What was
+            // held back still is, though it left the FabricState because somebody changed it.
+            let counts = listed.is_none() || held.contains(&object.key);
+            let digest = match counts.then(|| object.effect().or_else(|| object.content())) {
+                Some(digest) => there.or(digest),
+                None => there,
             };
-            let live = self.live_of(&object, digest);
+            let mut live = self.live_of(&object, there);
+            live.listed = digest;
+            if live.owner == Owner::Nobody && live.content.is_some() && digest.is_some() {
+                live.owner = Owner::Unmarked;
+            }
             (object.key.clone(), live)
         });
         all.collect()
