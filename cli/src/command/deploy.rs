@@ -34,8 +34,8 @@ pub(crate) enum Deploy {
 /// Install Weft in a cluster, as one peer of the fabric
 ///
 /// Installs the definitions of the kinds, the operator, the peer's certificate, and the Instance by
-/// which the operator makes the rest. What is there already is brought to this version; nothing is
-/// done twice.
+/// which the operator makes the rest. What is there already is brought to this version and these
+/// flags: an option of the Instance that isn't given goes back to its default.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

@@ -20,7 +20,7 @@ use crate::signals::Signals;
 /// Instance. Of several such processes one works, and the others wait for its lease.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Operator {
-    /// Where health and readiness are served
+    /// Where health, readiness and metrics are served
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:4480")]
     admin: SocketAddr,
 

@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TYPE", default_value = "LoadBalancer", value_parser = ingress, help_heading = "Gateways")]
     pub(super) ingress: IngressType,
 
-    /// The external port
+    /// The external port; without it 443, or for a NodePort what Kubernetes allocates
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Gateways")]
     pub(super) ingress_port: Option<u16>,
 
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = "Gateways")]
     pub(super) dataplane_replicas: u32,
 
-    /// How many reconcilers run, with `--start none`; one of them works
+    /// How many reconcilers run; one of them works. Only with `--start none`
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10), help_heading = "Gateways")]
     pub(super) controlplane_replicas: u32,
 
@@ -83,11 +83,11 @@ pub(crate) struct Options {
     )]
     pub(super) tag: String,
 
-    /// How much is logged: trace, debug, info, warning, error
+    /// How much is logged: trace, debug, info, warning, error or fatal (as error)
     #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = level, help_heading = "Images")]
     pub(super) log_level: LogLevel,
 
-    /// The fabric repository that the cluster keeps to
+    /// The fabric repository that the cluster keeps to, at an address that a Pod can reach
     #[arg(long, value_name = "URL", help_heading = "Repository")]
     pub(super) repo: Option<String>,
 
