@@ -81,6 +81,8 @@ codes! {
         "Without quotes some YAML tools read this key as a boolean. It is taken as the string that is written. Quote it."
     "0016" TooManyNodes Freeze "too many values in a file"
         "A file may hold a bounded number of values. Split the file."
+    "0017" LineSeparator Warn "a character that other tools take for a line break"
+        "U+0085, U+2028 and U+2029 end a line in YAML 1.1, which many tools read, and are plain text in YAML 1.2. Write them in double quotes, as \\N, \\L and \\P, or remove them."
 
     // One object.
     "0101" NotAnObject Freeze "not an object of the API"

@@ -74,7 +74,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn read(mut self) -> Parsed {
-        syntax::byte_order_marks(self.text, self.base, &mut self.findings);
+        syntax::invisible(self.text, self.base, &mut self.findings);
         let options = granit_parser::options! {
             emit_anchor_events: true,
             emit_unresolved_aliases: true,

@@ -68,13 +68,14 @@ pub(super) fn not_utf8(bytes: &[u8], error: Utf8Error) -> Finding {
     Finding::new(Code::NotUtf8, span, "the text isn't UTF-8 from here on").with_help(help)
 }
 
-/// Reports byte order marks inside the text.
-pub(super) fn byte_order_marks(text: &str, base: u32, findings: &mut Findings) {
-    // Counted on from mark to mark, so that many of them take one pass.
+/// Reports byte order marks inside the text, and what YAML 1.1 takes for a line break and YAML 1.2
+/// doesn't (YAML 1.2.2, §5.4).
+pub(super) fn invisible(text: &str, base: u32, findings: &mut Findings) {
+    // Counted on from one to the next, so that many of them take one pass.
     let mut seen = 0;
     let mut line = 1;
     let mut column = 1;
-    for (offset, mark) in text.match_indices('\u{feff}') {
+    for (offset, found) in text.match_indices(['\u{feff}', '\u{85}', '\u{2028}', '\u{2029}']) {
         let between = text.get(seen..offset).unwrap_or_default();
         let new_lines = breaks(between);
         if new_lines > 0 {
@@ -86,20 +87,27 @@ pub(super) fn byte_order_marks(text: &str, base: u32, findings: &mut Findings) {
         seen = offset;
         let span = Span {
             start: base + offset as u32,
-            end: base + (offset + mark.len()) as u32,
+            end: base + (offset + found.len()) as u32,
             line,
             column,
         };
-        findings.push_with(Code::ByteOrderMark, span, || {
-            Finding::new(
+        let (code, message, help) = match found {
+            "\u{feff}" => (
                 Code::ByteOrderMark,
-                span,
                 "a byte order mark inside the text",
-            )
-            .with_help("remove the invisible character U+FEFF")
+                "remove the invisible character U+FEFF",
+            ),
+            "\u{85}" => (Code::LineSeparator, OLD_BREAK, "write U+0085 as \"\\N\""),
+            "\u{2028}" => (Code::LineSeparator, OLD_BREAK, "write U+2028 as \"\\L\""),
+            _ => (Code::LineSeparator, OLD_BREAK, "write U+2029 as \"\\P\""),
+        };
+        findings.push_with(code, span, || {
+            Finding::new(code, span, message).with_help(help)
         });
     }
 }
+
+const OLD_BREAK: &str = "a character that some tools take for a line break";
 
 /// Whether a line is the one directive that is accepted.
 pub(super) fn is_yaml_1_2(line: &str) -> bool {

@@ -392,8 +392,9 @@ proptest! {
         let json = serde_json::to_string(&object).unwrap();
         for text in [yaml, json] {
             let file = resource::read(text.as_bytes(), &document::Limits::default());
-            // A byte order mark inside is never read, and the writer doesn't quote a merge key.
-            if text.contains('\u{feff}') || text.contains("<<: ") {
+            // A byte order mark inside is never read, and the writer, which is of YAML 1.1, doesn't
+            // quote a merge key and indents what follows these two: WEFT0017 warns of them.
+            if text.contains(['\u{feff}', '\u{2028}', '\u{2029}']) || text.contains("<<: ") {
                 continue;
             }
             prop_assert!(

@@ -276,6 +276,16 @@ fn weft0015_ambiguous_key() {
 }
 
 #[test]
+fn weft0017_line_separator() {
+    check(&[
+        ("a: \"\\N\\L\\P\"\n", &[]),
+        ("a: b\u{2028}\n", &[("WEFT0017", 1, 5)]),
+        ("# a\u{2029}b: 1\n", &[("WEFT0017", 1, 4)]),
+        ("a: 1\nb: '\u{85}'\n", &[("WEFT0017", 2, 5)]),
+    ]);
+}
+
+#[test]
 fn weft0016_too_many_nodes() {
     let limits = Limits {
         nodes: 5,
