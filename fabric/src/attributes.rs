@@ -13,7 +13,7 @@ use crate::name::{ObjectName, PeerName};
 pub type Labels = BTreeMap<String, String>;
 
 /// What is known of the workload that opens a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     /// The namespace that the workload lives in.

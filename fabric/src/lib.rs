@@ -31,6 +31,7 @@ pub mod origin;
 pub mod plan;
 pub mod policy;
 pub mod port;
+pub mod reach;
 pub mod resource;
 pub mod schema;
 pub mod secret;

@@ -13,6 +13,8 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 pub use attribute::Side;
 use selector::Verdict;
 use set::{Policy, PolicySet};
@@ -38,7 +40,7 @@ struct Tier {
 }
 
 /// The policy that decided, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Rule {
     /// Which policy it is.
     pub key: ObjectKey,

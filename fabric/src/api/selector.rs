@@ -32,7 +32,9 @@ pub struct Requirement {
 }
 
 /// How a key and values relate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Operator {
     /// The key is there, and its value is one of the values.
     In,
