@@ -11,6 +11,7 @@ mod diagram;
 mod difference;
 mod engine;
 mod network;
+mod region;
 mod search;
 mod values;
 

@@ -1,6 +1,6 @@
 //! Few and small selectors for a set of clients.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::attribute::ClientAttribute;
 use super::diagram::{Diagram, Diagrams, Entangled, Operation, Variable};
@@ -113,6 +113,37 @@ fn terms_of(set: &ValueSet, can_be_absent: bool) -> usize {
     }
 }
 
+/// The largest selector around a client of a set that says nothing outside of it.
+pub(super) fn around(
+    diagrams: &mut Diagrams,
+    set: Diagram,
+    client: &Client,
+) -> Result<Cube, Entangled> {
+    let mut cube = Cube::default();
+    let mut at = set;
+    while let Some(node) = diagrams.node(at).cloned() {
+        let attribute = diagrams.attribute(node.variable);
+        let can_be_absent = attribute.can_be_absent();
+        let value = attribute.of(client);
+        let value = value.map(|text| diagrams.known_value(text));
+        at = match value {
+            None => node.absent,
+            Some(None) => node.other,
+            Some(Some(value)) => node.way(value),
+        };
+        let has_client = |set: &ValueSet| match value {
+            None => set.absent,
+            Some(None) => set.is_rest,
+            Some(Some(value)) => set.has(value),
+        };
+        let groups = node.groups().into_iter().map(|(group, _)| group);
+        let mut sayable = groups.flat_map(|group| group.sayable(can_be_absent));
+        cube.0
+            .extend(sayable.find(has_client).map(|set| (node.variable, set)));
+    }
+    grow(diagrams, cube, set)
+}
+
 /// The largest selector around one that says nothing outside `bound`: attributes that don't matter
 /// go, the later ones first, and the others take what values they can.
 fn grow(diagrams: &mut Diagrams, mut cube: Cube, bound: Diagram) -> Result<Cube, Entangled> {
@@ -179,6 +210,45 @@ fn possible(
 // === impl Cube ===
 
 impl Cube {
+    /// The clients for which all conditions hold.
+    pub(super) fn of<'a, 'b>(
+        diagrams: &mut Diagrams,
+        conditions: impl IntoIterator<
+            Item = (&'a ClientAttribute, Operator, impl Iterator<Item = &'b str>),
+        >,
+    ) -> Result<Self, Entangled> {
+        let mut cube = Self::default();
+        for (attribute, operator, values) in conditions {
+            let variable = diagrams.variable(attribute)?;
+            let can_be_absent = attribute.can_be_absent();
+            let mut listed = BTreeSet::new();
+            for text in values {
+                listed.insert(diagrams.value(text)?);
+            }
+            let set = match operator {
+                Operator::In => ValueSet {
+                    listed,
+                    ..ValueSet::NONE
+                },
+                Operator::NotIn => ValueSet {
+                    listed,
+                    ..ValueSet::ALL
+                },
+                Operator::Exists => ValueSet {
+                    absent: !can_be_absent,
+                    ..ValueSet::ALL
+                },
+                Operator::DoesNotExist => ValueSet {
+                    absent: can_be_absent,
+                    ..ValueSet::NONE
+                },
+            };
+            let known = cube.0.entry(variable).or_insert(ValueSet::ALL);
+            *known = known.intersect(&set);
+        }
+        Ok(cube)
+    }
+
     /// Whether a client is one of them.
     pub(super) fn has(&self, diagrams: &Diagrams, client: &Client) -> bool {
         self.0.iter().all(
