@@ -66,31 +66,25 @@ fn without_superfluous(
 
 /// The clients of a set that take the fewest terms to describe; none where the set is empty.
 pub(super) fn shortest(diagrams: &mut Diagrams, set: Diagram) -> Result<Option<Cube>, Entangled> {
-    let mut costs: HashMap<Diagram, (usize, Option<(Variable, ValueSet, Diagram)>)> =
-        HashMap::from([(Diagram::EVERYTHING, (0, None))]);
-    // From the results up: a node comes after all that it leads to.
-    let mut order = diagrams.reachable(set);
-    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
-    for diagram in order {
+    let mut costs: HashMap<Diagram, usize> = HashMap::from([(Diagram::EVERYTHING, 0)]);
+    let mut steps: HashMap<Diagram, (Variable, ValueSet, Diagram)> = HashMap::new();
+    for diagram in from_results_up(diagrams, set) {
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };
         diagrams.spend(1 + node.ways.len())?;
         let can_be_absent = diagrams.attribute(node.variable).can_be_absent();
-        let mut best: Option<(usize, Option<(Variable, ValueSet, Diagram)>)> = None;
         for (values, way) in node.groups() {
-            let Some((below, _)) = costs.get(&way) else {
+            let Some(below) = costs.get(&way).copied() else {
                 continue;
             };
             for values in values.sayable(can_be_absent) {
                 let cost = below + terms_of(&values, can_be_absent);
-                if best.as_ref().is_none_or(|(known, _)| cost < *known) {
-                    best = Some((cost, Some((node.variable, values, way))));
+                if costs.get(&diagram).is_none_or(|known| cost < *known) {
+                    costs.insert(diagram, cost);
+                    steps.insert(diagram, (node.variable, values, way));
                 }
             }
-        }
-        if let Some(best) = best {
-            costs.insert(diagram, best);
         }
     }
     if !costs.contains_key(&set) {
@@ -98,11 +92,18 @@ pub(super) fn shortest(diagrams: &mut Diagrams, set: Diagram) -> Result<Option<C
     }
     let mut cube = Cube::default();
     let mut at = set;
-    while let Some((_, Some((variable, values, way)))) = costs.get(&at) {
+    while let Some((variable, values, way)) = steps.get(&at) {
         cube.0.insert(*variable, values.clone());
         at = *way;
     }
     Ok(Some(cube))
+}
+
+/// A diagram and all below it, each after all that it leads to.
+fn from_results_up(diagrams: &Diagrams, diagram: Diagram) -> Vec<Diagram> {
+    let mut order = diagrams.reachable(diagram);
+    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
+    order
 }
 
 /// How many terms it takes to ask for a set.
@@ -175,9 +176,7 @@ fn possible(
         (Diagram::NOTHING, ValueSet::NONE),
         (Diagram::EVERYTHING, ValueSet::ALL),
     ]);
-    let mut order = diagrams.reachable(set);
-    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
-    for diagram in order {
+    for diagram in from_results_up(diagrams, set) {
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };

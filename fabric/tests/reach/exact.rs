@@ -33,12 +33,15 @@ pub(crate) struct Peer {
     labels: Labels,
     /// Labels by namespace and name.
     exports: BTreeMap<(String, String), Labels>,
-    /// Sources (peer, namespace, name) by namespace and name.
-    imports: BTreeMap<(String, String), Vec<(String, String, String)>>,
+    /// By namespace and name.
+    imports: BTreeMap<(String, String), Vec<Source>>,
     policies: Named,
     /// Declared workloads.
     workloads: Vec<Client>,
 }
+
+/// Peer, namespace and name of an export.
+type Source = (String, String, String);
 
 fn letter() -> impl Strategy<Value = String> {
     select(vec!["a", "b", "c"]).prop_map(str::to_owned)
