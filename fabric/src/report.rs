@@ -1,5 +1,8 @@
 //! What a change does, whole: what `weft plan` shows, in whatever form.
 
+mod build;
+mod mask;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,8 +13,11 @@ use crate::gate::GateVerdict;
 use crate::invariant::InvariantVerdict;
 use crate::name::ObjectKey;
 use crate::origin::Revision;
-use crate::plan::Difference;
+use crate::plan::{Difference, PruneOutcome};
 use crate::reach::{self, Flip};
+
+pub use build::{Question, State};
+pub use mask::HIDDEN;
 
 /// What a change does: all that a reviewer is shown of it.
 ///
@@ -112,19 +118,6 @@ pub struct PruneReport {
     pub max_percent: u32,
     /// What it comes to.
     pub outcome: PruneOutcome,
-}
-
-/// What the prune budget comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PruneOutcome {
-    /// It allows what goes.
-    #[default]
-    Within,
-    /// It is exceeded, and a commit of the range approves it.
-    Approved,
-    /// It is exceeded: the objects stay, and stay in force, until it is approved.
-    Blocked,
 }
 
 /// Two commits that were merged, and what only both together do.
