@@ -66,9 +66,12 @@ impl PlanReport {
         let is_changed = peers.iter().any(PeerChange::is_some);
         let verdict = if after.build.has(Effect::Fail) {
             Verdict::Invalid
-        } else if gates.iter().any(|gate| gate.outcome == GateOutcome::Refused) {
+        } else if gates
+            .iter()
+            .any(|gate| gate.outcome == GateOutcome::Refused)
+        {
             Verdict::Refused
-        } else if is_changed || !reach.is_empty() {
+        } else if is_changed || reach != reach::Difference::default() {
             Verdict::Changes
         } else {
             Verdict::Unchanged
@@ -151,7 +154,9 @@ fn prune(
     after: Option<&Plan>,
     approved: Option<u32>,
 ) -> PruneReport {
-    let budget = after.map(|plan| plan.state.prune.clone()).unwrap_or_default();
+    let budget = after
+        .map(|plan| plan.state.prune.clone())
+        .unwrap_or_default();
     let counted: Vec<_> = difference
         .removed
         .iter()
@@ -209,7 +214,7 @@ fn compare(
 }
 
 /// What stays the same of a diagnostic when the lines of its file move.
-fn identity(diagnostic: &Diagnostic) -> impl Eq + std::hash::Hash + '_ {
+pub(super) fn identity(diagnostic: &Diagnostic) -> impl Eq + std::hash::Hash + '_ {
     (
         diagnostic.code,
         diagnostic.effect,
