@@ -6,6 +6,7 @@
 mod attribute;
 pub mod effects;
 mod possible;
+pub(crate) mod selection;
 mod selector;
 mod set;
 mod steps;
