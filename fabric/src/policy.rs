@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use attribute::Side;
-pub(crate) use condition::{Asked, Condition, Conditions};
+pub(crate) use condition::{Asked, Conditions};
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};
