@@ -6,6 +6,7 @@ use fabric::fabric::Build;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::escape::RUNNER_COMMAND;
 use crate::source::Counts;
 
 /// The version of every JSON form.
@@ -53,7 +54,10 @@ pub(crate) fn write_versioned(mut value: Value, out: &mut dyn Write) -> io::Resu
     write(&value, out)
 }
 
-fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+/// Writes a value, and nothing that a runner of GitHub would take for a command to it.
+pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    // Outside of a string a `#` doesn't stand in JSON.
+    let text = text.replace(RUNNER_COMMAND, "##\\u005b");
+    writeln!(out, "{text}")
 }
