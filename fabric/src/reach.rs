@@ -113,3 +113,13 @@ pub fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference
     let _ = (before, after);
     Difference::default()
 }
+
+// === impl Difference ===
+
+impl Difference {
+    /// Whether nothing opens and nothing closes.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.closed.is_empty() && self.undecided.is_empty()
+    }
+}
