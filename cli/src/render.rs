@@ -5,6 +5,8 @@ pub(crate) mod github;
 pub(crate) mod json;
 pub(crate) mod junit;
 pub(crate) mod markdown;
+pub(crate) mod plan;
+pub(crate) mod reach;
 pub(crate) mod remark;
 #[cfg(test)]
 mod sample;

@@ -131,7 +131,9 @@ impl Changes<'_> {
         let mut seen = BTreeSet::new();
         opened
             .chain(undecided)
-            .filter(|(route, _)| seen.insert((&route.export_peer, &route.export, &route.client_peer)))
+            .filter(|(route, _)| {
+                seen.insert((&route.export_peer, &route.export, &route.client_peer))
+            })
             .map(|(route, opens)| {
                 let (export, at, from) = (&route.export, &route.export_peer, &route.client_peer);
                 format!("{export} of {at} {opens} to clients of {from}")
@@ -153,7 +155,11 @@ impl Changes<'_> {
         exceeded
             .map(|peer| {
                 let (name, prune) = (&peer.difference.peer, &peer.prune);
-                format!("{} of {} objects go from {name}", prune.counted.len(), prune.total)
+                format!(
+                    "{} of {} objects go from {name}",
+                    prune.counted.len(),
+                    prune.total
+                )
             })
             .collect()
     }
@@ -169,9 +175,18 @@ impl Changes<'_> {
         }
         let leaves = |fabric: Option<&Fabric>, peer: &PeerName| -> Option<BTreeSet<_>> {
             let unit = fabric?.units.get(peer)?;
-            Some(unit.certificates.iter().map(|facts| facts.fingerprint).collect())
+            Some(
+                unit.certificates
+                    .iter()
+                    .map(|facts| facts.fingerprint)
+                    .collect(),
+            )
         };
-        for name in self.after.into_iter().flat_map(|fabric| fabric.units.keys()) {
+        for name in self
+            .after
+            .into_iter()
+            .flat_map(|fabric| fabric.units.keys())
+        {
             let before = leaves(self.before, name);
             let after = leaves(self.after, name).unwrap_or_default();
             let had_some = before.as_ref().is_none_or(|before| !before.is_empty());
@@ -184,7 +199,9 @@ impl Changes<'_> {
             }
         }
         let revoked = |fabric: Option<&Fabric>| {
-            fabric.map(|fabric| fabric.revoked.clone()).unwrap_or_default()
+            fabric
+                .map(|fabric| fabric.revoked.clone())
+                .unwrap_or_default()
         };
         if self.after.is_some() {
             for print in revoked(self.before).difference(&revoked(self.after)) {

@@ -76,7 +76,8 @@ impl Validate {
             ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
             ReportFormat::Junit => {
                 let files = tree.files().map(|(path, _)| &**path);
-                junit::write("validate", files, &remarks(&tree, &build), out)
+                let remarks = remarks(&tree, &build);
+                junit::write("validate", junit::cases(files, &remarks), out)
             }
             ReportFormat::Github => {
                 let mut remarks = remarks(&tree, &build);

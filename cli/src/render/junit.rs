@@ -1,5 +1,6 @@
 //! JUnit's XML, for services that show the results of tests: a case for each file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
@@ -16,20 +17,25 @@ const LISTED: usize = 20;
 /// 100,000 cases take most of that.
 const TEXT_BYTES: usize = 8_000_000;
 
-/// Writes a case for each name, with what is said of it.
-///
-/// A case is what remarks name by their `place.path`; those that name something else get a case too.
-pub(crate) fn write<'a>(
-    command: &str,
-    names: impl IntoIterator<Item = &'a str>,
-    remarks: &'a [Remark],
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut cases: BTreeMap<&str, Vec<&Remark>> = BTreeMap::new();
-    cases.extend(names.into_iter().map(|name| (name, Vec::new())));
+/// What there are cases for, and what is said of each.
+pub(crate) type Cases<'a> = BTreeMap<Cow<'a, str>, Vec<&'a Remark>>;
+
+/// A case for each of the files, and for each other place that something is said of.
+pub(crate) fn cases<'a>(
+    files: impl IntoIterator<Item = &'a str>,
+    remarks: impl IntoIterator<Item = &'a Remark>,
+) -> Cases<'a> {
+    let files = files.into_iter().map(|file| (file.into(), Vec::new()));
+    let mut cases: Cases<'a> = files.collect();
     for remark in remarks {
-        cases.entry(&remark.place.path).or_default().push(remark);
+        let path: &str = &remark.place.path;
+        cases.entry(path.into()).or_default().push(remark);
     }
+    cases
+}
+
+/// Writes the cases of a command.
+pub(crate) fn write(command: &str, mut cases: Cases<'_>, out: &mut dyn Write) -> io::Result<()> {
     for remarks in cases.values_mut() {
         remarks.sort_by(|a, b| a.importance().cmp(&b.importance()));
     }
@@ -53,7 +59,7 @@ pub(crate) fn write<'a>(
     xml.write_event(Event::Start(suite.with_attributes([("skipped", "0")])))?;
     let mut room = TEXT_BYTES;
     for (name, remarks) in cases {
-        write_case(command, name, &remarks, &mut room, &mut xml)?;
+        write_case(command, &name, &remarks, &mut room, &mut xml)?;
     }
     xml.write_event(Event::End(BytesEnd::new("testsuite")))?;
     xml.write_event(Event::End(BytesEnd::new("testsuites")))?;
@@ -132,7 +138,8 @@ mod tests {
 
     fn written(names: &[&str], remarks: &[Remark]) -> String {
         let mut out = Vec::new();
-        write("validate", names.iter().copied(), remarks, &mut out).unwrap();
+        let cases = cases(names.iter().copied(), remarks);
+        write("validate", cases, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

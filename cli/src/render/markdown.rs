@@ -4,6 +4,7 @@
 //! verdict stands first; what doesn't fit is folded, then counted.
 
 mod page;
+mod plan;
 
 use std::io::{self, Write};
 
@@ -13,6 +14,7 @@ use fabric::origin::Revision;
 use fabric::tree::Tree;
 
 use self::page::{Page, code};
+pub(crate) use self::plan::write_plan;
 use super::count;
 use super::text::Frames;
 use crate::source::Counts;

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::budget::{self, PruneOutcome, Pruning, gives_access};
 use super::PlannedObject;
+use super::budget::{self, PruneOutcome, Pruning, gives_access};
 use crate::api::{self, Adoption, Object, Prune};
 use crate::digest::Digest;
 use crate::name::{Kind, ObjectKey};

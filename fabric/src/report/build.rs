@@ -66,7 +66,10 @@ impl PlanReport {
         let is_changed = peers.iter().any(PeerChange::is_some);
         let verdict = if after.build.has(Effect::Fail) {
             Verdict::Invalid
-        } else if gates.iter().any(|gate| gate.outcome == GateOutcome::Refused) {
+        } else if gates
+            .iter()
+            .any(|gate| gate.outcome == GateOutcome::Refused)
+        {
             Verdict::Refused
         } else if is_changed || !reach.is_empty() {
             Verdict::Changes
@@ -151,7 +154,9 @@ fn prune(
     after: Option<&Plan>,
     approved: Option<u32>,
 ) -> PruneReport {
-    let budget = after.map(|plan| plan.state.prune.clone()).unwrap_or_default();
+    let budget = after
+        .map(|plan| plan.state.prune.clone())
+        .unwrap_or_default();
     let counted: Vec<_> = difference
         .removed
         .iter()

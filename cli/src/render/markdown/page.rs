@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 
-use fabric::diagnostic::short;
-
 use crate::render::escape;
 
 /// GitHub takes 65,536 characters for a comment. How it counts isn't told, so bytes are counted,
 /// which are never fewer; the rest is for what a workflow adds.
 pub(super) const LIMIT: usize = 65_000;
+
+/// Headings, and the lines that count what is left out: a hundred bytes for each of twenty sections.
+const HEADINGS: usize = 2_000;
+
+/// The most characters of a text in a line. No name is longer (63 and 253, and a slash), and no
+/// path that anybody wants to read.
+const LONGEST: usize = 400;
 
 /// A page, written from top to bottom.
 #[derive(Debug, Default)]
@@ -26,7 +31,7 @@ impl Page {
 
     /// Bytes that are left of a share of what is left of the page, in percent.
     pub(super) fn room(&self, percent: usize) -> usize {
-        LIMIT.saturating_sub(self.text.len()) * percent / 100
+        (LIMIT - HEADINGS).saturating_sub(self.text.len()) * percent / 100
     }
 
     /// Writes text, which has to be short.
@@ -105,7 +110,7 @@ where
 ///
 /// Inside of code nothing is a link, a mention, a reference or HTML.
 pub(super) fn code(text: &str) -> String {
-    let text = short(escape::text(text).into_owned());
+    let text = cut(text);
     if text.trim().is_empty() {
         // Code of spaces alone is no code.
         return match text.len() {
@@ -121,9 +126,19 @@ pub(super) fn code(text: &str) -> String {
     }
 }
 
+/// The text, escaped, as far as anybody reads it.
+fn cut(text: &str) -> String {
+    let mut text = escape::text(text).into_owned();
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
 /// The same inside of HTML, such as a summary.
 pub(super) fn html_code(text: &str) -> String {
-    let text = short(escape::text(text).into_owned());
+    let text = cut(text);
     let mut html = String::from("<code>");
     for c in text.chars() {
         match c {
