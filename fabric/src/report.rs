@@ -1,7 +1,9 @@
 //! What a change does, whole: what `weft plan` shows, in whatever form.
 
 mod build;
+mod common;
 mod mask;
+mod merge;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -128,8 +130,11 @@ pub struct MergeReport {
     pub first: Revision,
     /// The commit that was merged second.
     pub second: Revision,
-    /// The files that can't be merged; where there are any, there is no newer state, and nothing
-    /// else is told.
+    /// The step that has conflicts, where one has; there is no newer state then, and nothing else
+    /// is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflicting: Option<MergeStep>,
+    /// The files that can't be merged in that step, in the order of their paths.
     pub conflicts: Vec<Conflict>,
     /// Access that opens in the merge, and that neither commit alone opens.
     pub opened_together: Vec<Flip>,
@@ -137,6 +142,18 @@ pub struct MergeReport {
     pub undecided_together: Vec<reach::Route>,
     /// Errors of the merge that neither commit alone has, by their place in `diagnostics`.
     pub errors_together: Vec<usize>,
+}
+
+/// A step of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MergeStep {
+    /// The first commit onto the base.
+    First,
+    /// The second commit onto the base.
+    Second,
+    /// The second commit onto the base with the first one.
+    Both,
 }
 
 /// A file that can't be merged.
@@ -149,7 +166,7 @@ pub struct Conflict {
     pub kind: ConflictKind,
 }
 
-/// What two sides did to a file that can't be merged.
+/// What two sides did to a file that can't be merged: the first side is what is merged onto.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ConflictKind {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use fabric::fabric::Build;
+use fabric::report::PlanReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -44,6 +45,22 @@ pub(crate) fn write_validation(
         diagnostics: &build.diagnostics,
     };
     write(&validation, out)
+}
+
+/// Writes what a change does.
+pub(crate) fn write_plan(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Plan<'a> {
+        format_version: u32,
+        #[serde(flatten)]
+        report: &'a PlanReport,
+    }
+    let plan = Plan {
+        format_version: FORMAT_VERSION,
+        report,
+    };
+    write(&plan, out)
 }
 
 /// Writes a value, with the version in front where it is an object.

@@ -71,7 +71,7 @@ impl PlanReport {
             .any(|gate| gate.outcome == GateOutcome::Refused)
         {
             Verdict::Refused
-        } else if is_changed || !reach.is_empty() {
+        } else if is_changed || reach != reach::Difference::default() {
             Verdict::Changes
         } else {
             Verdict::Unchanged
@@ -214,7 +214,7 @@ fn compare(
 }
 
 /// What stays the same of a diagnostic when the lines of its file move.
-fn identity(diagnostic: &Diagnostic) -> impl Eq + std::hash::Hash + '_ {
+pub(super) fn identity(diagnostic: &Diagnostic) -> impl Eq + std::hash::Hash + '_ {
     (
         diagnostic.code,
         diagnostic.effect,
