@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::api::Operator;
 use crate::attributes::Client;
-use crate::reach::{ClientTerm, Clients, Flip};
+use crate::reach::{ClientAttribute, ClientTerm, Clients, Flip};
 
 /// The part of some flips whose clients flip in others too, each with what was and is decided of
 /// it in the first ones.
@@ -41,17 +41,17 @@ fn both(one: &Clients, other: &Clients) -> Option<Clients> {
         (Clients::Known(first), Clients::Known(second)) => (first, second),
         _ => return None,
     };
-    let attributes: BTreeSet<&str> = first
+    let attributes: BTreeSet<&ClientAttribute> = first
         .iter()
         .chain(second)
-        .map(|term| term.attribute.as_str())
+        .map(|term| &term.attribute)
         .collect();
     let mut terms = Vec::new();
     for attribute in attributes {
         let on = first
             .iter()
             .chain(second)
-            .filter(|term| term.attribute == attribute);
+            .filter(|term| term.attribute == *attribute);
         terms.extend(intersection(attribute, on)?);
     }
     Some(Clients::Known(terms))
@@ -60,10 +60,10 @@ fn both(one: &Clients, other: &Clients) -> Option<Clients> {
 /// The smallest terms on one attribute that say what all of these do; none where no value, nor the
 /// lack of one, satisfies them.
 fn intersection<'a>(
-    attribute: &str,
+    attribute: &ClientAttribute,
     terms: impl Iterator<Item = &'a ClientTerm>,
 ) -> Option<Vec<ClientTerm>> {
-    let is_label = attribute.starts_with("labels.");
+    let is_label = attribute.can_be_absent();
     let (mut is_there, mut is_absent) = (false, false);
     let mut among: Option<BTreeSet<&String>> = None;
     let mut excluded: BTreeSet<&String> = BTreeSet::new();
@@ -83,7 +83,7 @@ fn intersection<'a>(
         }
     }
     let term = |operator, values: BTreeSet<&String>| ClientTerm {
-        attribute: attribute.to_owned(),
+        attribute: attribute.clone(),
         operator,
         values: values.into_iter().cloned().collect(),
     };
@@ -107,14 +107,8 @@ fn intersection<'a>(
 
 /// Whether a condition holds for a client.
 fn matches(term: &ClientTerm, client: &Client) -> bool {
-    let value = match term.attribute.as_str() {
-        "namespace" => Some(&client.namespace),
-        "service-account" => Some(&client.service_account),
-        label => label
-            .strip_prefix("labels.")
-            .and_then(|key| client.labels.get(key)),
-    };
-    let is_listed = value.is_some_and(|value| term.values.contains(value));
+    let value = term.attribute.of(client);
+    let is_listed = value.is_some_and(|value| term.values.iter().any(|v| v == value));
     match term.operator {
         Operator::In => is_listed,
         Operator::NotIn => !is_listed,

@@ -158,7 +158,8 @@ fn clients(clients: &Clients) -> String {
 }
 
 fn term(term: &ClientTerm) -> String {
-    let attribute = escape::text(&term.attribute);
+    let attribute = term.attribute.to_string();
+    let attribute = escape::text(&attribute);
     let values = || {
         let shown: Vec<_> = term
             .values
