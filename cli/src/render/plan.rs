@@ -52,12 +52,12 @@ const PRUNE: Rule = Rule {
 const CONFLICT: Rule = Rule {
     id: "merge-conflict",
     title: "a file that can't be merged",
-    explanation: "Both commits change the same lines of the file. One of them has to be brought up to date.",
+    explanation: "Two commits do different things to the file. One of them has to be brought up to date first.",
     level: Level::Error,
 };
 
 /// Everything that there is to say of a plan; the text of diagnostics' places is in the tree.
-pub(crate) fn remarks(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
+pub(crate) fn all(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
     let mut remarks = Vec::new();
     if let Some(tree) = tree {
         let diagnostics = report.diagnostics.iter();
@@ -86,10 +86,11 @@ pub(crate) fn remarks(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
     }
     for conflict in report.merge.iter().flat_map(|merge| &merge.conflicts) {
         let message = match conflict.kind {
-            ConflictKind::BothChanged => "both commits change it",
-            ConflictKind::BothAdded => "both commits add it",
-            ConflictKind::RemovedByFirst => "one side removes it, the other changes it",
-            ConflictKind::RemovedBySecond => "one side changes it, the other removes it",
+            ConflictKind::BothChanged => "both sides change it",
+            ConflictKind::BothAdded => "both sides add it",
+            ConflictKind::RemovedByFirst | ConflictKind::RemovedBySecond => {
+                "one side removes it, the other changes it"
+            }
         };
         let place = Place {
             path: conflict.path.as_str().into(),
@@ -107,10 +108,10 @@ pub(crate) fn remarks(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
 
 /// Those that belong beside the lines of the change: not what was there before, unless it is an
 /// error.
-pub(crate) fn new_remarks(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
+pub(crate) fn new(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
     let diagnostics = report.diagnostics.iter();
     let is_old: Vec<_> = diagnostics.map(|reported| !reported.is_new).collect();
-    let mut remarks = remarks(report, tree);
+    let mut remarks = all(report, tree);
     let mut index = 0;
     // Diagnostics come first, in their order, where there is a tree.
     remarks.retain(|remark| {

@@ -1,5 +1,7 @@
 //! Who reaches what, in words. Names are as they stand in the repository: escape them.
 
+use std::collections::BTreeMap;
+
 use fabric::api::Operator;
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
@@ -14,33 +16,61 @@ pub(crate) struct Service<'a> {
     /// The service there.
     pub(crate) export: &'a ObjectName,
     /// For whom.
-    pub(crate) flips: Vec<&'a Flip>,
+    pub(crate) groups: Vec<Group<'a>>,
 }
+
+/// The same clients of several peers, with the same reasons.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    /// What is true of each of them.
+    pub(crate) flip: &'a Flip,
+    /// The peers, each with the import there.
+    pub(crate) ways: Vec<(&'a PeerName, &'a ObjectName)>,
+}
+
+/// Values of a term, and peers of a group, that are told.
+pub(crate) const TOLD: usize = 5;
 
 /// What opens or closes, service by service, in the order of the services.
 pub(crate) fn by_service(flips: &[Flip]) -> Vec<Service<'_>> {
-    let mut sorted: Vec<_> = flips.iter().collect();
-    sorted.sort();
-    let mut services: Vec<Service<'_>> = Vec::new();
-    for flip in sorted {
-        let (peer, export) = (&flip.route.export_peer, &flip.route.export);
-        match services.last_mut() {
-            Some(last) if last.peer == peer && last.export == export => last.flips.push(flip),
-            _ => services.push(Service {
-                peer,
-                export,
-                flips: vec![flip],
+    let mut services: BTreeMap<_, Vec<Group<'_>>> = BTreeMap::new();
+    for flip in flips {
+        let route = &flip.route;
+        let groups = services
+            .entry((&route.export_peer, &route.export))
+            .or_default();
+        let way = (&route.client_peer, &route.import);
+        match groups.iter_mut().find(|group| group.is_of(flip)) {
+            Some(group) => group.ways.push(way),
+            None => groups.push(Group {
+                flip,
+                ways: vec![way],
             }),
         }
     }
-    services
+    let services = services.into_iter();
+    let services = services.map(|((peer, export), groups)| Service {
+        peer,
+        export,
+        groups,
+    });
+    services.collect()
 }
 
-/// The clients in words, such as `namespace shop, labels.app not in (cart, till)`.
+// === impl Group ===
+
+impl Group<'_> {
+    fn is_of(&self, flip: &Flip) -> bool {
+        let own = self.flip;
+        own.clients == flip.clients && own.before == flip.before && own.after == flip.after
+    }
+}
+
+/// The clients in words, such as `clients with namespace = shop, labels.app not in (cart, till)`.
 pub(crate) fn clients(clients: &Clients) -> String {
     match clients {
-        Clients::Unknown => "clients of which nothing is known".to_owned(),
-        Clients::Known(terms) if terms.is_empty() => "every client".to_owned(),
+        Clients::Unknown => "clients of which the peer knows nothing".to_owned(),
+        Clients::Known(terms) if terms.is_empty() => "every client that the peer knows".to_owned(),
         Clients::Known(terms) => {
             let terms: Vec<_> = terms.iter().map(term).collect();
             format!("clients with {}", terms.join(", "))
@@ -54,11 +84,16 @@ fn term(term: &ClientTerm) -> String {
         operator,
         values,
     } = term;
-    match (operator, values.as_slice()) {
-        (Operator::In, [value]) => format!("{attribute} {value}"),
-        (Operator::In, _) => format!("{attribute} one of ({})", values.join(", ")),
-        (Operator::NotIn, [value]) => format!("{attribute} not {value}"),
-        (Operator::NotIn, _) => format!("{attribute} none of ({})", values.join(", ")),
+    let shown = values.get(..TOLD).unwrap_or(values).join(", ");
+    let shown = match values.len().checked_sub(TOLD) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}, {more} more"),
+    };
+    match (operator, values.len()) {
+        (Operator::In, 1) => format!("{attribute} = {shown}"),
+        (Operator::NotIn, 1) => format!("{attribute} != {shown}"),
+        (Operator::In, _) => format!("{attribute} in ({shown})"),
+        (Operator::NotIn, _) => format!("{attribute} not in ({shown})"),
         (Operator::Exists, _) => format!("any {attribute}"),
         (Operator::DoesNotExist, _) => format!("no {attribute}"),
     }
@@ -116,7 +151,7 @@ mod tests {
     #[test]
     fn clients_in_words() {
         let term = |attribute: &str, operator, values: &[&str]| ClientTerm {
-            attribute: attribute.to_owned(),
+            attribute: attribute.parse().unwrap(),
             operator,
             values: values.iter().map(|value| (*value).to_owned()).collect(),
         };
@@ -126,13 +161,19 @@ mod tests {
             term("labels.app", Operator::Exists, &[]),
             term("labels.old", Operator::DoesNotExist, &[]),
             term("labels.x", Operator::NotIn, &["y"]),
+            term(
+                "labels.z",
+                Operator::In,
+                &["a", "b", "c", "d", "e", "f", "g"],
+            ),
         ];
         for (terms, wanted) in [
-            (&all[..0], "every client"),
-            (&all[..1], "clients with namespace shop"),
+            (&all[..0], "every client that the peer knows"),
+            (&all[..1], "clients with namespace = shop"),
             (
                 &all[1..],
-                "clients with service-account none of (a, b), any labels.app, no labels.old, labels.x not y",
+                "clients with service-account not in (a, b), any labels.app, no labels.old, labels.x != y, \
+                 labels.z in (a, b, c, d, e, 2 more)",
             ),
         ] {
             assert_eq!(clients(&Clients::Known(terms.to_vec())), wanted);

@@ -196,9 +196,11 @@ impl Repository {
         let path = self.path.clone();
         match self.inner.lock().merge_base(first.0, second.0) {
             Ok(id) => Ok(CommitId(id)),
-            Err(error) if error.code() == git2::ErrorCode::NotFound => {
-                Err(Error::Unrelated { first, second, path })
-            }
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Err(Error::Unrelated {
+                first,
+                second,
+                path,
+            }),
             Err(source) => Err(Error::Read {
                 object: "the history".to_owned(),
                 commit: second,

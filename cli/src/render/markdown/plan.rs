@@ -8,14 +8,14 @@ use fabric::gate::{GateOutcome, GateVerdict};
 use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::{FieldChange, PruneOutcome};
-use fabric::reach::{Clients, Flip, Route};
+use fabric::reach::{Clients, Flip, Route, Why};
 use fabric::report::{MergeReport, PeerChange, PlanReport, Presence, Verdict};
 use fabric::tree::Tree;
 use serde_json::Value;
 
 use super::page::{Page, code, html_code};
 use super::{counted, frames, frozen, marker};
-use crate::render::reach::{self, Service, by_service};
+use crate::render::reach::{self, Group, Service, TOLD, by_service};
 use crate::render::{count, escape};
 
 /// Services that are shown before the rest is folded: about a screen.
@@ -307,47 +307,71 @@ fn service(service: &Service<'_>, opens: bool) -> String {
     let name = code(&service.export.to_string());
     let mut text = format!("- **{name}** of {}{mark}\n", code(service.peer.as_str()));
     let mut told = 0;
-    for flip in &service.flips {
-        let line = format!("  - {}", flipped(flip));
+    for group in &service.groups {
+        let line = format!("  - {}", flipped(group));
         if text.len() + line.len() > SERVICE {
             break;
         }
         text.push_str(&line);
         told += 1;
     }
-    if let Some(more @ 1..) = service.flips.len().checked_sub(told) {
-        let _ = writeln!(
-            text,
-            "  - ... and for {} more",
-            count(more, "group of clients")
-        );
+    if let Some(more @ 1..) = service.groups.len().checked_sub(told) {
+        let _ = writeln!(text, "  - ... and for {}", count(more, "more group"));
     }
     text
 }
 
-/// One way to a service, and why it is as it is.
-fn flipped(flip: &Flip) -> String {
+/// Some clients, and why it is as it is for them.
+fn flipped(group: &Group<'_>) -> String {
+    let flip = group.flip;
     let clients = match &flip.clients {
         Clients::Known(terms) if !terms.is_empty() => code(&reach::clients(&flip.clients)),
         // Words of ours.
         clients => reach::clients(clients),
     };
-    let peer = code(flip.route.client_peer.as_str());
-    let import = code(&flip.route.import.to_string());
-    let mut text = format!("{clients} of {peer} through {import}");
-    for (side, why) in reach::sides(flip, &flip.after) {
-        let origin = reach::rule(why).map(|rule| format!(" ({})", at(&rule.origin)));
-        let why = code(&reach::why(why));
-        let _ = write!(text, "<br>{side}: {why}{}", origin.unwrap_or_default());
+    let ways = group.ways.iter().take(TOLD);
+    let ways = ways.map(|(peer, import)| match **import == flip.route.export {
+        // Mostly an import is named as the service is.
+        true => code(peer.as_str()),
+        false => format!(
+            "{} (import {})",
+            code(peer.as_str()),
+            code(&import.to_string())
+        ),
+    });
+    let mut ways = ways.collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = group.ways.len().checked_sub(TOLD) {
+        let _ = write!(ways, " and {}", count(more, "more peer"));
     }
-    let before = reach::sides(flip, &flip.before);
-    let changed = before.iter().zip(reach::sides(flip, &flip.after));
-    let changed = changed.filter(|((_, before), (_, after))| before != after);
-    for ((side, why), _) in changed {
-        let _ = write!(text, "<br>before, {side}: {}", code(&reach::why(why)));
-    }
-    text.push('\n');
+    let mut text = format!("from {ways}: {clients}");
+    let before = format!("before: {}", decision(&flip.before));
+    let after = format!("now: {}", decision(&flip.after));
+    let _ = writeln!(text, "<br>{before}<br>{after}");
     text
+}
+
+/// What is decided, in words: the sides that refuse, or both where nobody does.
+fn decision(verdict: &fabric::reach::Verdict) -> String {
+    if verdict.importer == Why::NoRoute || verdict.exporter == Why::NoRoute {
+        return "there is no such import of such a service".to_owned();
+    }
+    let sides = [
+        ("importer", &verdict.importer),
+        ("exporter", &verdict.exporter),
+    ];
+    let told = sides
+        .into_iter()
+        .filter(|(_, why)| verdict.allowed == matches!(why, Why::Allowed(_)));
+    let told = told.map(|(side, why)| {
+        let origin = reach::rule(why).map(|rule| format!(" at {}", at(&rule.origin)));
+        let origin = origin.unwrap_or_default();
+        match why {
+            // Words of ours.
+            Why::DefaultDeny | Why::NoRoute => format!("{side} {}", reach::why(why)),
+            why => format!("{side} {}{origin}", code(&reach::why(why))),
+        }
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 fn undecided(route: &Route) -> String {
@@ -473,8 +497,11 @@ fn at(origin: &Origin) -> String {
 }
 
 fn revision(revision: &Revision) -> String {
-    match *revision == Revision::working_tree() {
-        true => "the files on disk".to_owned(),
-        false => code(revision.short()),
+    if *revision == Revision::working_tree() {
+        "the files on disk".to_owned()
+    } else if *revision == Revision::merge_result() {
+        "what merging comes to".to_owned()
+    } else {
+        code(revision.short())
     }
 }
