@@ -6,7 +6,13 @@
 //! are compared without a list of clients.
 
 mod attribute;
+mod cover;
+mod diagram;
+mod difference;
+mod engine;
+mod network;
 mod search;
+mod values;
 
 use serde::Serialize;
 
@@ -116,6 +122,5 @@ pub struct Difference {
 /// for a state in which nothing is in force.
 #[must_use]
 pub fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
-    let _ = (before, after);
-    Difference::default()
+    difference::difference(before, after)
 }
