@@ -35,6 +35,7 @@ pub enum Kind {
     AccessPolicy,
     PrivilegedAccessPolicy,
     Instance,
+    Invariant,
 }
 
 /// What identifies an object within one peer: kind, namespace (none when cluster-scoped) and name.
@@ -178,7 +179,7 @@ impl fmt::Display for ObjectName {
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Fabric,
         Self::Revocations,
         Self::Workloads,
@@ -188,6 +189,7 @@ impl Kind {
         Self::AccessPolicy,
         Self::PrivilegedAccessPolicy,
         Self::Instance,
+        Self::Invariant,
     ];
 
     /// The kind as YAML's `kind:` spells it.
@@ -203,6 +205,7 @@ impl Kind {
             Self::AccessPolicy => "AccessPolicy",
             Self::PrivilegedAccessPolicy => "PrivilegedAccessPolicy",
             Self::Instance => "Instance",
+            Self::Invariant => "Invariant",
         }
     }
 
@@ -210,7 +213,9 @@ impl Kind {
     #[must_use]
     pub const fn api_version(self) -> &'static str {
         match self {
-            Self::Fabric | Self::Revocations | Self::Workloads => "weft.dev/v1alpha1",
+            Self::Fabric | Self::Revocations | Self::Workloads | Self::Invariant => {
+                "weft.dev/v1alpha1"
+            }
             _ => "clusterlink.net/v1alpha1",
         }
     }

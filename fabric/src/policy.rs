@@ -7,6 +7,7 @@ mod attribute;
 mod condition;
 pub mod effects;
 mod possible;
+pub(crate) mod selection;
 mod selector;
 mod set;
 mod steps;

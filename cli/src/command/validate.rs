@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use anstyle::AnsiColor;
 use fabric::diagnostic::Effect;
 use fabric::fabric::Build;
+use fabric::invariant;
 use fabric::origin::Revision;
 use fabric::tree::Tree;
 
@@ -18,7 +19,7 @@ use crate::source::{Counts, ReadArgs};
 ///
 /// Reads every file of the fabric and reports everything that is wrong with it, at its place: what
 /// can't be understood, what doesn't fit together, certificates that are wrong or run out, private
-/// keys, and policies that don't do what was probably meant. Peers run the same check over the same
+/// keys, policies that don't do what was probably meant, and broken invariants. Peers run the same check over the same
 /// bytes before they put a commit in force.
 ///
 /// Without --rev the files on disk are checked, leaving out what Git ignores; with it the files of
@@ -62,7 +63,8 @@ impl Validate {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
         let tree = source.tree(self.rev.as_deref())?;
-        let build = source.build(&tree);
+        let mut build = source.build(&tree);
+        invariant::check(&mut build);
         let counts = Counts::of(&tree, &build);
         let least = match self.notes {
             true => Effect::Note,
