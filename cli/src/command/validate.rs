@@ -64,7 +64,7 @@ impl Validate {
         let mut source = self.read.source(&self.path);
         let tree = source.tree(self.rev.as_deref())?;
         let mut build = source.build(&tree);
-        invariant::check(&mut build);
+        let _ = invariant::check(&mut build);
         let counts = Counts::of(&tree, &build);
         let least = match self.notes {
             true => Effect::Note,
@@ -72,9 +72,7 @@ impl Validate {
         };
         self.output.write(|format, out| match format {
             ReportFormat::Text => write_text(&tree, &build, &counts, least, out),
-            ReportFormat::Json => {
-                json::write_validation(tree.revision().as_str(), &build, &counts, out)
-            }
+            ReportFormat::Json => json::write_validation(tree.revision(), &build, &counts, out),
             ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
             ReportFormat::Junit => {
                 let files = tree.files().map(|(path, _)| &**path);

@@ -245,6 +245,7 @@ pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
                 before: Some(InvariantOutcome::Holds),
                 counter_examples: vec![CounterExample {
                     message: "shop/cart of west reaches pay/ledger of east".to_owned(),
+                    peer: name.clone(),
                     route: Some(route),
                     client: None,
                     verdict: None,
