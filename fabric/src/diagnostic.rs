@@ -1,15 +1,18 @@
 //! What is wrong, where, what it does, and how to mend it.
 
 mod code;
+mod short;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use code::Code;
+pub use short::short;
 
 /// What a diagnostic does, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Worth knowing; changes nothing.
@@ -23,7 +26,9 @@ pub enum Effect {
 }
 
 /// A stretch of a file's text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+)]
 pub struct Span {
     /// The first byte.
     pub start: u32,
@@ -36,7 +41,7 @@ pub struct Span {
 }
 
 /// A place in a file, and what is to say about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Label {
     /// The file's path inside the repository, as it is (escape it before you print it).
     pub path: Arc<str>,
@@ -47,7 +52,7 @@ pub struct Label {
 }
 
 /// One thing that is to be reported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Diagnostic {
     /// Which kind of thing, stably.
     pub code: Code,
@@ -115,7 +120,7 @@ impl Diagnostic {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some(label) = self.labels.first_mut() {
-            label.text = text.into();
+            label.text = short(text.into());
         }
         self
     }
@@ -126,7 +131,7 @@ impl Diagnostic {
         self.labels.push(Label {
             path: Arc::clone(path),
             span,
-            text: text.into(),
+            text: short(text.into()),
         });
         self
     }
@@ -134,7 +139,7 @@ impl Diagnostic {
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
         self
     }
 
@@ -172,7 +177,7 @@ impl Finding {
         Self {
             code,
             effect: code.effect(),
-            message: message.into(),
+            message: short(message.into()),
             labels: vec![(span, String::new())],
             help: None,
             shows_source: true,
@@ -190,7 +195,7 @@ impl Finding {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some((_, words)) = self.labels.first_mut() {
-            *words = text.into();
+            *words = short(text.into());
         }
         self
     }
@@ -198,14 +203,14 @@ impl Finding {
     /// The same with a related place in the same file.
     #[must_use]
     pub fn with_related(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push((span, text.into()));
+        self.labels.push((span, short(text.into())));
         self
     }
 
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
         self
     }
 

@@ -2,6 +2,7 @@
 //! embedded here, and asked for every structural verdict.
 
 pub(crate) mod generate;
+mod written;
 
 use std::sync::LazyLock;
 

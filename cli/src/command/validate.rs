@@ -9,9 +9,10 @@ use fabric::origin::Revision;
 use fabric::tree::Tree;
 
 use crate::exit;
-use crate::output::{Format, OutputArgs, columns};
+use crate::output::{OutputArgs, ReportFormat, columns};
+use crate::render::remark::{Level, Remark};
 use crate::render::text::Frames;
-use crate::render::{count, escape, json};
+use crate::render::{count, escape, github, json, junit, markdown, sarif};
 use crate::source::{Counts, ReadArgs};
 
 /// Check a fabric repository
@@ -29,6 +30,7 @@ Examples:
   weft validate
   weft validate --rev HEAD ~/acme
   weft validate -o text -o json=report.json
+  weft validate --rev HEAD -o github -o sarif=weft.sarif -o markdown=summary.md
 
 Exit codes:
   0  no errors (there may be warnings)
@@ -45,12 +47,12 @@ pub(crate) struct Validate {
 
     /// Show notes too: what is worth knowing but changes nothing
     ///
-    /// Without it they are only counted. The JSON form always has them.
+    /// Without it they are only counted. The forms json, sarif and junit always have them.
     #[arg(long)]
     notes: bool,
 
     #[command(flatten)]
-    output: OutputArgs,
+    output: OutputArgs<ReportFormat>,
 
     #[command(flatten)]
     read: ReadArgs,
@@ -62,23 +64,40 @@ impl Validate {
         let mut source = self.read.source(&self.path);
         let tree = source.tree(self.rev.as_deref())?;
         let mut build = source.build(&tree);
-        invariant::check(&mut build);
+        let _ = invariant::check(&mut build);
         let counts = Counts::of(&tree, &build);
+        let least = match self.notes {
+            true => Effect::Note,
+            false => Effect::Warn,
+        };
         self.output.write(|format, out| match format {
-            Format::Text => {
-                let least = match self.notes {
-                    true => Effect::Note,
-                    false => Effect::Warn,
-                };
-                write_text(&tree, &build, &counts, least, out)
+            ReportFormat::Text => write_text(&tree, &build, &counts, least, out),
+            ReportFormat::Json => json::write_validation(tree.revision(), &build, &counts, out),
+            ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
+            ReportFormat::Junit => {
+                let files = tree.files().map(|(path, _)| &**path);
+                let remarks = remarks(&tree, &build);
+                junit::write("validate", junit::cases(files, &remarks), out)
             }
-            Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
+            ReportFormat::Github => {
+                let mut remarks = remarks(&tree, &build);
+                remarks.retain(|remark| remark.level >= Level::of(least));
+                github::write(&remarks, out)
+            }
+            ReportFormat::Markdown => {
+                markdown::write_validation(&tree, &build, &counts, least, out)
+            }
         })?;
         Ok(match counts.errors {
             0 => exit::DONE,
             _ => exit::FINDINGS,
         })
     }
+}
+
+fn remarks(tree: &Tree, build: &Build) -> Vec<Remark> {
+    let all = build.diagnostics.iter();
+    all.map(|diagnostic| Remark::of(diagnostic, tree)).collect()
 }
 
 fn write_text(
