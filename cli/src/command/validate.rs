@@ -1,10 +1,11 @@
+mod fix;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anstyle::AnsiColor;
 use fabric::diagnostic::Effect;
 use fabric::fabric::Build;
-use fabric::origin::Revision;
 use fabric::tree::Tree;
 
 use crate::exit;
@@ -27,6 +28,7 @@ use crate::source::{Counts, ReadArgs};
 Examples:
   weft validate
   weft validate --rev HEAD ~/acme
+  weft validate --fix
   weft validate -o text -o json=report.json
 
 Exit codes:
@@ -39,8 +41,18 @@ pub(crate) struct Validate {
     path: PathBuf,
 
     /// The commit to check: an id, a branch, a tag, HEAD~1
+    ///
+    /// A tree will do too, as `git write-tree` makes one of what is about to be committed.
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
+
+    /// Mend first what can be mended for certain, in the files on disk
+    ///
+    /// Quotes what is a string and doesn't look like one, writes `namespace: default` where it is
+    /// missing, removes what only a server writes, and the like. What was mended is told on the
+    /// standard error; the results are of the mended files.
+    #[arg(long, conflicts_with = "rev")]
+    fix: bool,
 
     /// Show notes too: what is worth knowing but changes nothing
     ///
@@ -59,8 +71,21 @@ impl Validate {
     /// Checks the repository.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
-        let tree = source.tree(self.rev.as_deref())?;
-        let build = source.build(&tree);
+        let (tree, build) = match self.fix {
+            true => fix::run(&mut source)?,
+            false => {
+                let tree = source.tree(self.rev.as_deref())?;
+                let build = source.build(&tree);
+                (tree, build)
+            }
+        };
+        let at = match &self.rev {
+            None => String::new(),
+            Some(revision) => match source.is_tree(revision)? {
+                true => format!(" at tree {}", tree.revision().short()),
+                false => format!(" at commit {}", tree.revision().short()),
+            },
+        };
         let counts = Counts::of(&tree, &build);
         self.output.write(|format, out| match format {
             Format::Text => {
@@ -68,7 +93,7 @@ impl Validate {
                     true => Effect::Note,
                     false => Effect::Warn,
                 };
-                write_text(&tree, &build, &counts, least, out)
+                write_text(&tree, &build, &counts, (least, &at), out)
             }
             Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
         })?;
@@ -83,7 +108,7 @@ fn write_text(
     tree: &Tree,
     build: &Build,
     counts: &Counts,
-    least: Effect,
+    (least, at): (Effect, &str),
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let frames = Frames::new(tree, columns());
@@ -91,12 +116,12 @@ fn write_text(
     for diagnostic in shown {
         frames.write(diagnostic, out)?;
     }
-    write_summary(tree.revision(), build, counts, least, out)
+    write_summary(at, build, counts, least, out)
 }
 
 /// Writes the last line: how much was looked at, and what came out.
 fn write_summary(
-    revision: &Revision,
+    at: &str,
     build: &Build,
     counts: &Counts,
     least: Effect,
@@ -112,13 +137,9 @@ fn write_summary(
         Some(fabric) if !fabric.name.is_empty() => format!(" {}", escape::text(&fabric.name)),
         _ => String::new(),
     };
-    let commit = match *revision == Revision::working_tree() {
-        true => String::new(),
-        false => format!(" at commit {}", revision.short()),
-    };
     write!(
         out,
-        "{style}{}{style:#}: fabric{name}{commit}: {}, {}",
+        "{style}{}{style:#}: fabric{name}{at}: {}, {}",
         match counts.errors {
             0 => "ok",
             _ => "failed",
@@ -137,6 +158,9 @@ fn write_summary(
     }
     if counts.notes > 0 && least > Effect::Note {
         write!(out, " (--notes shows them)")?;
+    }
+    if at.is_empty() {
+        fix::offer(build, out)?;
     }
     if build.is_held {
         write!(out, "; the whole fabric is frozen")?;
