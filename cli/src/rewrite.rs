@@ -19,7 +19,10 @@ pub(crate) fn replace(top: &Path, path: &str, old: &[u8], new: &[u8]) -> anyhow:
             .with_context(|| format!("cannot look at {}", place.display()))?
             .file_type();
         if kind.is_symlink() {
-            bail!("{} is a symbolic link, and none is followed", place.display());
+            bail!(
+                "{} is a symbolic link, and none is followed",
+                place.display()
+            );
         }
     }
     let failed = || format!("cannot rewrite {shown}");
@@ -63,7 +66,10 @@ mod tests {
 
         replace(top, "peers/a.yaml", b"old", b"new").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"new");
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
 
         let error = replace(top, "peers/a.yaml", b"old", b"newer").unwrap_err();
         assert!(error.to_string().contains("has changed"), "{error}");
@@ -76,6 +82,10 @@ mod tests {
             assert!(error.to_string().contains("symbolic link"), "{error}");
         }
         assert_eq!(fs::read(&file).unwrap(), b"new");
-        assert_eq!(fs::read_dir(top.join("peers")).unwrap().count(), 2, "nothing is left");
+        assert_eq!(
+            fs::read_dir(top.join("peers")).unwrap().count(),
+            2,
+            "nothing is left"
+        );
     }
 }

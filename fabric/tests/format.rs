@@ -13,19 +13,19 @@ use std::fs;
 use std::path::Path;
 
 use fabric::diagnostic::Code;
-use fabric::document::Limits;
+use fabric::document::{self, Limits};
 use fabric::format::{Refused, format};
 use fabric::resource;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// What a text says, told without the formatter's own parser: values by another YAML reader, and
-/// what Weft finds wrong but for the quotes.
+/// What a text says, told without the formatter's own parser: its values, and what Weft finds wrong
+/// with it but for the quotes.
 fn meaning(text: &str) -> (Vec<serde_json::Value>, BTreeMap<String, usize>) {
-    use serde::Deserialize as _;
-    let values = serde_yaml::Deserializer::from_str(text)
-        .map(|document| serde_json::Value::deserialize(document).unwrap())
-        .filter(|value| !value.is_null())
+    let documents = document::parse(text.as_bytes(), &Limits::default()).documents;
+    let values = documents
+        .into_iter()
+        .map(|document| document.value)
         .collect();
     let mut findings = BTreeMap::new();
     for finding in resource::read(text.as_bytes(), &Limits::default()).findings {
@@ -158,8 +158,8 @@ impl Writer<'_> {
                 self.end_of_line(name);
             }
             Node::Text(value) => {
-                self.text
-                    .push_str(if self.choose(2) == 0 { " |\n" } else { " >-\n" });
+                let style = self.choose(2);
+                self.text.push_str([" |\n", " >-\n"][usize::from(style)]);
                 for line in value.lines() {
                     self.line(deeper, line);
                 }
@@ -312,7 +312,7 @@ fn object(kind: u8) -> Vec<(&'static str, Node)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn generated_texts_keep_their_meaning_and_comments(
@@ -351,7 +351,7 @@ proptest! {
             prop_assert!(line.contains(key), "{comment} isn't beside {key} any more\n{before}\n=>\n{after}");
         }
         for (comment, key) in &writer.above {
-            let below = lines[at(comment)..].iter().find(|line| !line.trim().starts_with('#'));
+            let below = lines[at(comment) + 1..].iter().find(|line| !line.trim().starts_with('#'));
             let is_there = below.is_some_and(|line| line.trim_start_matches([' ', '-']).starts_with(key.as_str()));
             prop_assert!(is_there, "{comment} isn't above {key} any more\n{before}\n=>\n{after}");
         }

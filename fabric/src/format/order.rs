@@ -100,10 +100,12 @@ impl Walk<'_> {
                         format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
                     inner.append(&mut self.value(&pointer, value, document, described));
                 }
-                let known: Vec<&str> = match part["properties"].as_object() {
-                    Some(known) => known.keys().map(String::as_str).collect(),
-                    None => return sorted(inner),
+                let Some(known) = part["properties"].as_object() else {
+                    return sorted(inner);
                 };
+                // What only a server writes comes last, as it came.
+                let ours = |name: &&str| !schema::SERVER_METADATA.contains(name);
+                let known: Vec<&str> = known.keys().map(String::as_str).filter(ours).collect();
                 self.mapping(pointer, value, &|key| rank(&known, key), inner)
             }
             Value::Array(items) => {

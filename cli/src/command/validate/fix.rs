@@ -79,7 +79,11 @@ fn mend(source: &Source, tree: &Tree, build: &Build) -> anyhow::Result<BTreeMap<
 fn summarize(mended: usize, files: usize) {
     match mended {
         0 => tell!("nothing to fix"),
-        _ => tell!("fixed {} in {}", count(mended, "mistake"), count(files, "file")),
+        _ => tell!(
+            "fixed {} in {}",
+            count(mended, "mistake"),
+            count(files, "file")
+        ),
     }
 }
 
