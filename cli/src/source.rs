@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use fabric::diagnostic::Effect;
 use fabric::fabric::{Build, LastGood, build};
+use fabric::gate::ApprovingCommit;
+use fabric::origin::Revision;
 use fabric::tree::{Limits, Tree};
 use jiff::Timestamp;
-use reconciler::git::{self, BlobCache, Repository};
+use reconciler::git::{self, BlobCache, Merged, Repository};
 
 use crate::repository::FabricDirectory;
 
@@ -178,6 +180,40 @@ impl Source {
             0 => Ok(None),
             _ => Ok(Some(commit.parent_id(0).with_context(failed)?.to_string())),
         }
+    }
+
+    /// The commits in the history of some that aren't in that of an older one, the newest first.
+    pub(crate) fn commits(
+        &self,
+        old: Option<&Revision>,
+        new: &[&str],
+    ) -> anyhow::Result<Vec<ApprovingCommit>> {
+        if self.is_unborn()? {
+            return Ok(Vec::new());
+        }
+        let repository = self.repository()?;
+        let old = old.and_then(|old| git::CommitId::try_from(old).ok());
+        let new = new
+            .iter()
+            .map(|revision| Ok(repository.resolve(revision)?.id))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let commits = repository.commits(old, &new)?.into_iter();
+        Ok(commits
+            .map(|(id, message)| ApprovingCommit {
+                revision: id.revision(),
+                message,
+            })
+            .collect())
+    }
+
+    /// What merging commits onto another comes to, one after the other.
+    pub(crate) fn merge(
+        &mut self,
+        onto: git::CommitId,
+        commits: &[git::CommitId],
+    ) -> anyhow::Result<Merged> {
+        let repository = self.repository()?;
+        Ok(repository.merge(onto, commits, &self.limits, &mut self.cache)?)
     }
 
     /// What a tree comes to by itself: nothing is known of an earlier good state.

@@ -2,6 +2,7 @@
 
 mod code;
 mod fix;
+mod short;
 
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 pub use code::Code;
 pub use fix::{Edit, Fix, apply};
+pub use short::short;
 
 /// What a diagnostic does, from the least to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -122,7 +124,7 @@ impl Diagnostic {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some(label) = self.labels.first_mut() {
-            label.text = text.into();
+            label.text = short(text.into());
         }
         self
     }
@@ -133,7 +135,7 @@ impl Diagnostic {
         self.labels.push(Label {
             path: Arc::clone(path),
             span,
-            text: text.into(),
+            text: short(text.into()),
         });
         self
     }
@@ -141,7 +143,7 @@ impl Diagnostic {
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
         self
     }
 
@@ -179,7 +181,7 @@ impl Finding {
         Self {
             code,
             effect: code.effect(),
-            message: message.into(),
+            message: short(message.into()),
             labels: vec![(span, String::new())],
             help: None,
             fix: None,
@@ -198,7 +200,7 @@ impl Finding {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some((_, words)) = self.labels.first_mut() {
-            *words = text.into();
+            *words = short(text.into());
         }
         self
     }
@@ -206,14 +208,14 @@ impl Finding {
     /// The same with a related place in the same file.
     #[must_use]
     pub fn with_related(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push((span, text.into()));
+        self.labels.push((span, short(text.into())));
         self
     }
 
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
         self
     }
 

@@ -39,6 +39,12 @@ impl Revision {
         Self("working-tree".into())
     }
 
+    /// What merging two commits comes to, which no commit holds yet.
+    #[must_use]
+    pub fn merge_result() -> Self {
+        Self("merge-result".into())
+    }
+
     /// What objects that were applied by hand are at, who have no repository.
     #[must_use]
     pub fn cluster() -> Self {

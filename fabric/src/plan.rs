@@ -4,6 +4,7 @@
 //! which compiles it into a [`Snapshot`](crate::snapshot::Snapshot).
 
 pub mod action;
+mod budget;
 mod difference;
 mod state;
 
@@ -17,6 +18,7 @@ use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 
+pub use budget::{PruneOutcome, Pruning, is_counted};
 pub use difference::{Change, Difference, FieldChange, diff};
 pub use state::Assembly;
 

@@ -38,7 +38,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Tree(Arc<Entries>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entries {
     revision: Revision,
     files: BTreeMap<Arc<str>, Arc<Blob>>,
@@ -154,6 +154,16 @@ impl Tree {
     #[must_use]
     pub fn revision(&self) -> &Revision {
         &self.0.revision
+    }
+
+    /// The same files as those of another revision.
+    #[must_use]
+    pub fn at(self, revision: Revision) -> Self {
+        let entries = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Entries {
+            revision,
+            ..entries
+        }))
     }
 
     /// The files that were read, in the order of their paths.

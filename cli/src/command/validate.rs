@@ -9,9 +9,10 @@ use fabric::fabric::Build;
 use fabric::tree::Tree;
 
 use crate::exit;
-use crate::output::{Format, OutputArgs, columns};
+use crate::output::{OutputArgs, ReportFormat, columns};
+use crate::render::remark::{Level, Remark};
 use crate::render::text::Frames;
-use crate::render::{count, escape, json};
+use crate::render::{count, escape, github, json, junit, markdown, sarif};
 use crate::source::{Counts, ReadArgs};
 
 /// Check a fabric repository
@@ -30,6 +31,7 @@ Examples:
   weft validate --rev HEAD ~/acme
   weft validate --fix
   weft validate -o text -o json=report.json
+  weft validate --rev HEAD -o github -o sarif=weft.sarif -o markdown=summary.md
 
 Exit codes:
   0  no errors (there may be warnings)
@@ -56,12 +58,12 @@ pub(crate) struct Validate {
 
     /// Show notes too: what is worth knowing but changes nothing
     ///
-    /// Without it they are only counted. The JSON form always has them.
+    /// Without it they are only counted. The forms json, sarif and junit always have them.
     #[arg(long)]
     notes: bool,
 
     #[command(flatten)]
-    output: OutputArgs,
+    output: OutputArgs<ReportFormat>,
 
     #[command(flatten)]
     read: ReadArgs,
@@ -87,21 +89,40 @@ impl Validate {
             },
         };
         let counts = Counts::of(&tree, &build);
+        let least = match self.notes {
+            true => Effect::Note,
+            false => Effect::Warn,
+        };
         self.output.write(|format, out| match format {
-            Format::Text => {
-                let least = match self.notes {
-                    true => Effect::Note,
-                    false => Effect::Warn,
-                };
-                write_text(&tree, &build, &counts, (least, &at), out)
+            ReportFormat::Text => write_text(&tree, &build, &counts, (least, &at), out),
+            ReportFormat::Json => {
+                json::write_validation(tree.revision().as_str(), &build, &counts, out)
             }
-            Format::Json => json::write_validation(tree.revision().as_str(), &build, &counts, out),
+            ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
+            ReportFormat::Junit => {
+                let files = tree.files().map(|(path, _)| &**path);
+                let remarks = remarks(&tree, &build);
+                junit::write("validate", junit::cases(files, &remarks), out)
+            }
+            ReportFormat::Github => {
+                let mut remarks = remarks(&tree, &build);
+                remarks.retain(|remark| remark.level >= Level::of(least));
+                github::write(&remarks, out)
+            }
+            ReportFormat::Markdown => {
+                markdown::write_validation(&tree, &build, &counts, least, out)
+            }
         })?;
         Ok(match counts.errors {
             0 => exit::DONE,
             _ => exit::FINDINGS,
         })
     }
+}
+
+fn remarks(tree: &Tree, build: &Build) -> Vec<Remark> {
+    let all = build.diagnostics.iter();
+    all.map(|diagnostic| Remark::of(diagnostic, tree)).collect()
 }
 
 fn write_text(

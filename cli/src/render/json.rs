@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use fabric::fabric::Build;
+use fabric::report::PlanReport;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::escape::RUNNER_COMMAND;
 use crate::source::Counts;
 
 /// The version of every JSON form.
@@ -45,6 +47,22 @@ pub(crate) fn write_validation(
     write(&validation, out)
 }
 
+/// Writes what a change does.
+pub(crate) fn write_plan(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Plan<'a> {
+        format_version: u32,
+        #[serde(flatten)]
+        report: &'a PlanReport,
+    }
+    let plan = Plan {
+        format_version: FORMAT_VERSION,
+        report,
+    };
+    write(&plan, out)
+}
+
 /// Writes a value, with the version in front where it is an object.
 pub(crate) fn write_versioned(mut value: Value, out: &mut dyn Write) -> io::Result<()> {
     if let Value::Object(fields) = &mut value {
@@ -53,7 +71,10 @@ pub(crate) fn write_versioned(mut value: Value, out: &mut dyn Write) -> io::Resu
     write(&value, out)
 }
 
-fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+/// Writes a value, and nothing that a runner of GitHub would take for a command to it.
+pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    // Outside of a string a `#` doesn't stand in JSON.
+    let text = text.replace(RUNNER_COMMAND, "##\\u005b");
+    writeln!(out, "{text}")
 }
