@@ -6,7 +6,15 @@
 //! are compared without a list of clients.
 
 mod attribute;
+mod cover;
+mod diagram;
+mod difference;
+mod engine;
+mod group;
+mod network;
+mod region;
 mod search;
+mod values;
 
 use serde::Serialize;
 
@@ -17,6 +25,7 @@ use crate::name::{ObjectName, PeerName};
 use crate::policy::Rule;
 
 pub use attribute::{ClientAttribute, UnknownAttribute};
+pub use group::{Group, ImportingPeer, Service};
 pub use search::{Reach, Search, Selection, Wanted, Witness};
 
 /// One way to a service.
@@ -116,6 +125,5 @@ pub struct Difference {
 /// for a state in which nothing is in force.
 #[must_use]
 pub fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
-    let _ = (before, after);
-    Difference::default()
+    difference::difference(before, after)
 }

@@ -6,6 +6,8 @@
 
 #[path = "policy/allocation.rs"]
 mod allocation;
+#[path = "policy/decide.rs"]
+mod decide;
 #[path = "policy/effects.rs"]
 mod effects;
 #[path = "policy/oracle.rs"]
