@@ -22,6 +22,7 @@ pub mod document;
 mod effort;
 pub mod fabric;
 mod findings;
+pub mod format;
 pub mod gate;
 pub mod guard;
 pub mod host;
