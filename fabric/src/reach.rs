@@ -12,6 +12,7 @@ mod difference;
 mod engine;
 mod group;
 mod network;
+mod policies;
 mod region;
 mod search;
 mod values;
