@@ -25,6 +25,7 @@ mod findings;
 pub mod guard;
 pub mod host;
 pub mod identity;
+pub mod judge;
 pub mod mark;
 pub mod name;
 pub mod origin;

@@ -6,6 +6,8 @@
 
 #[path = "policy/allocation.rs"]
 mod allocation;
+#[path = "policy/drawn.rs"]
+mod drawn;
 #[path = "policy/effects.rs"]
 mod effects;
 #[path = "policy/oracle.rs"]
