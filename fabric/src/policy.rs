@@ -4,6 +4,7 @@
 //! are those of one namespace: the Import's on the importer's side, the Export's on the exporter's.
 
 mod attribute;
+mod condition;
 pub mod effects;
 mod possible;
 mod selector;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use attribute::Side;
+pub(crate) use condition::{Asked, Condition, Conditions};
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};

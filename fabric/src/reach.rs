@@ -5,6 +5,15 @@
 //! set of those that are let through is described by selectors, and two states of the repository
 //! are compared without a list of clients.
 
+mod attribute;
+mod cover;
+mod diagram;
+mod difference;
+mod engine;
+mod network;
+mod search;
+mod values;
+
 use serde::Serialize;
 
 use crate::api::Operator;
@@ -12,6 +21,9 @@ use crate::attributes::Client;
 use crate::fabric::Fabric;
 use crate::name::{ObjectName, PeerName};
 use crate::policy::Rule;
+
+pub use attribute::{ClientAttribute, UnknownAttribute};
+pub use search::{Reach, Search, Selection, Wanted, Witness};
 
 /// One way to a service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -42,7 +54,7 @@ pub enum Clients {
 #[serde(rename_all = "camelCase")]
 pub struct ClientTerm {
     /// The attribute: `namespace`, `service-account` or `labels.KEY`.
-    pub attribute: String,
+    pub attribute: ClientAttribute,
     /// How it is compared.
     pub operator: Operator,
     /// With what; empty for Exists and DoesNotExist.
@@ -110,6 +122,5 @@ pub struct Difference {
 /// for a state in which nothing is in force.
 #[must_use]
 pub fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
-    let _ = (before, after);
-    Difference::default()
+    difference::difference(before, after)
 }

@@ -11,6 +11,7 @@ pub(crate) mod brake;
 pub mod cache;
 pub mod client;
 pub mod count;
+pub mod election;
 pub mod event;
 pub mod lease;
 pub mod object;

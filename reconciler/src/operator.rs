@@ -17,12 +17,12 @@ use fabric::mark;
 use jiff::Timestamp;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::kubernetes::client::Connection;
-use crate::kubernetes::lease::{Candidate, Leadership};
+use crate::kubernetes::election::{self, Term};
+use crate::kubernetes::lease::Candidate;
 use crate::kubernetes::object::Meta;
 use crate::kubernetes::resource::api;
 use crate::kubernetes::write::{Failure, RequestError, Writer};
@@ -76,58 +76,25 @@ pub async fn run(
     handle: Handle,
     cancelled: CancellationToken,
 ) {
-    let leadership = Leadership::none();
-    let (leads, mut leading) = watch::channel(false);
     let candidate = Candidate::new(&connection, LEASE, options.identity.clone(), options.lease);
-    let election = CancellationToken::new();
-    let elected = tokio::spawn(candidate.run(leadership.clone(), leads, election.clone()));
-    let work = async {
-        loop {
-            let wait = async { leading.wait_for(|leads| *leads).await.is_ok() };
-            if cancelled.run_until_cancelled(wait).await != Some(true) {
-                return;
-            }
-            let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
-            let work = Box::pin(lead(
-                &connection,
-                &options,
-                &leadership,
-                &handle,
-                &tasks,
-                &token,
-            ));
-            let lost = leading.wait_for(|leads| !*leads);
-            tokio::select! {
-                () = work => {}
-                _ = lost => tracing::warn!("another process leads; all work is put down"),
-                () = cancelled.cancelled() => {}
-            }
-            token.cancel();
-            tasks.close();
-            tasks.wait().await;
-            handle.set_leads(false);
-        }
-    };
-    Box::pin(work).await;
-    // After the last write, so that the next leader finds nobody at work.
-    election.cancel();
-    let _ = elected.await;
+    let work = |term| lead(&connection, &options, &handle, term);
+    let ended = || handle.set_leads(false);
+    election::lead(candidate, &cancelled, work, ended).await;
 }
 
-async fn lead(
-    connection: &Connection,
-    options: &Options,
-    leadership: &Leadership,
-    handle: &Handle,
-    tasks: &TaskTracker,
-    cancelled: &CancellationToken,
-) {
+async fn lead(connection: &Connection, options: &Options, handle: &Handle, term: Term) {
     let notify = Arc::new(Notify::new());
-    let caches = Caches::watch(connection, options.watch_seconds, &notify, tasks, cancelled);
+    let caches = Caches::watch(
+        connection,
+        options.watch_seconds,
+        &notify,
+        &term.tasks,
+        &term.over,
+    );
     caches.synced().await;
     handle.set_leads(true);
     handle.set_synced();
-    let writer = |manager| Writer::new(manager, &connection.server, leadership.clone());
+    let writer = |manager| Writer::new(manager, &connection.server, term.leadership.clone());
     let mut operator = Operator {
         connection: connection.clone(),
         writer: writer(mark::OPERATOR),

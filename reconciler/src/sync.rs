@@ -22,15 +22,14 @@ use fabric::crd::CustomKind;
 use fabric::tree::Limits;
 use kube::runtime::watcher;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::controller;
 use crate::kubernetes::cache::Cache;
 use crate::kubernetes::client::Connection;
+use crate::kubernetes::election::{self, Term};
 use crate::kubernetes::event::Events;
-use crate::kubernetes::lease::{Candidate, Leadership};
+use crate::kubernetes::lease::Candidate;
 use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::kubernetes::resource::api;
 use crate::metrics::Metrics;
@@ -89,59 +88,19 @@ pub async fn run(
     handle: Handle,
     cancelled: CancellationToken,
 ) {
-    let leadership = Leadership::none();
-    let (leads, mut leading) = watch::channel(false);
     let candidate = Candidate::new(&connection, LEASE, options.identity.clone(), options.lease);
-    let election = CancellationToken::new();
-    let elected = tokio::spawn(candidate.run(leadership.clone(), leads, election.clone()));
-    let work = async {
-        loop {
-            if leading.wait_for(|leads| *leads).await.is_err() {
-                return;
-            }
-            handle.set_leads(true);
-            let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
-            let lead = Box::pin(lead(
-                &connection,
-                &options,
-                &leadership,
-                &handle,
-                &tasks,
-                &token,
-            ));
-            let lost = leading.wait_for(|leads| !*leads);
-            tokio::select! {
-                () = lead => {}
-                _ = lost => tracing::warn!("another process leads; all work is put down"),
-                () = cancelled.cancelled() => {}
-            }
-            token.cancel();
-            tasks.close();
-            tasks.wait().await;
-            handle.set_leads(false);
-            if cancelled.is_cancelled() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = work => {}
-        // A candidate that never led.
-        () = async { cancelled.cancelled().await; if handle.health.lock().leads { std::future::pending::<()>().await } } => {}
-    }
-    // After the last write, so that the next leader finds nobody at work.
-    election.cancel();
-    let _ = elected.await;
+    let work = |term| lead(&connection, &options, &handle, term);
+    let ended = || handle.set_leads(false);
+    election::lead(candidate, &cancelled, work, ended).await;
 }
 
-async fn lead(
-    connection: &Connection,
-    options: &Options,
-    leadership: &Leadership,
-    handle: &Handle,
-    tasks: &TaskTracker,
-    cancelled: &CancellationToken,
-) {
+async fn lead(connection: &Connection, options: &Options, handle: &Handle, term: Term) {
+    let Term {
+        leadership,
+        tasks,
+        over,
+    } = &term;
+    handle.set_leads(true);
     let events = Events::new(connection.client.clone(), LEASE, &options.identity);
     let syncs = Cache::watch(
         "fabricsyncs",
@@ -153,14 +112,14 @@ async fn lead(
         watcher::Config::default().timeout(options.watch_seconds),
         LiveSync::decode,
         tasks,
-        cancelled.clone(),
+        over.clone(),
     );
     let objects = Objects::watch(
         connection,
         &connection.namespace,
         options.watch_seconds,
         tasks,
-        cancelled,
+        over,
     );
     let context = controller::Context {
         connection: connection.clone(),
@@ -172,7 +131,7 @@ async fn lead(
         is_remote: false,
         metrics: handle.metrics.clone(),
     };
-    tasks.spawn(controller::run(context, cancelled.clone()));
+    tasks.spawn(controller::run(context, over.clone()));
     syncs.synced().await;
     handle.set_synced();
     let acting = Acting {
@@ -185,7 +144,7 @@ async fn lead(
         objects,
         tasks: tasks.clone(),
     };
-    acting.run(cancelled.clone()).await;
+    acting.run(over.clone()).await;
 }
 
 // === impl Handle ===

@@ -108,6 +108,33 @@ fn export(port: u16) -> String {
 }
 
 #[test]
+fn what_a_fabric_sync_comes_to_is_told_where_it_lives() {
+    let hub = Hub::new();
+    let _reconciler = hub.reconcile();
+    hub.wait_until_in_force("west", &hub.repository.head());
+    let kubectl = hub.server.kubectl();
+    let none = json!({"spec": {"prune": {"maxCount": 0, "maxPercent": 0}}}).to_string();
+    let patch = ["patch", "--type", "merge", "-p", &none];
+    kubectl.run(&[&patch[..], &["-n", SYSTEM, "fabricsync", "west"]].concat());
+    hub.repository.remove("peers/west/export.yaml");
+    hub.repository.commit("Without the export");
+    let about = |kubectl: &weft_tests::api_server::Kubectl| {
+        let events = kubectl.find(&["events", "-n", SYSTEM]);
+        let events = events.map_or(Vec::new(), |list| {
+            list["items"].as_array().cloned().unwrap_or_default()
+        });
+        let about = events.into_iter().filter(|event| {
+            event["reason"] == "PruneBlocked" && event["involvedObject"]["name"] == "west"
+        });
+        about.count()
+    };
+    wait_for("the hub's FabricSync has the event", || {
+        holds(about(&kubectl) > 0, String::new)
+    });
+    assert_eq!(about(&hub.members[1].1.kubectl()), 0);
+}
+
+#[test]
 fn a_dead_cluster_delays_no_other() {
     let mut hub = Hub::new();
     let mut reconciler = hub.reconcile();

@@ -163,19 +163,19 @@ pub fn actions(
 
     let is_wanted = |key: &ObjectKey| wanted.is_some_and(|wanted| wanted.contains_key(key));
     let mut counted = BTreeSet::new();
-    // All of ours that are in force: what the budget's part is a part of.
+    // Of ours that are in force, what stays or is counted: what the budget's part is a part of. What
+    // goes in any case is left out, or the part would grow when an interrupted round goes on.
     let mut total = 0;
     for (key, live) in live {
         if !is_prunable(key, live) {
             continue;
         }
-        total += u64::from(live.listed.is_some());
         if is_wanted(key) {
-            continue;
-        }
-        if live.gives_access(key) || live.listed.is_none() {
+            total += u64::from(live.listed.is_some());
+        } else if live.gives_access(key) || live.listed.is_none() {
             actions.delete.insert(key.clone());
         } else {
+            total += 1;
             counted.insert(key.clone());
         }
     }

@@ -158,6 +158,11 @@ impl Policy {
         }
     }
 
+    /// What an entry counts as that isn't understood.
+    pub(super) const fn otherwise(&self) -> Verdict {
+        self.otherwise
+    }
+
     #[inline]
     pub(super) fn verdict(&self, request: &Request<'_>) -> Verdict {
         match self.side_verdict(Side::To, request) {

@@ -79,7 +79,7 @@ pub struct Cluster {
     pub connection: Connection,
     /// What lives there.
     pub objects: Arc<Objects>,
-    /// Where events go.
+    /// Where events of its objects go.
     pub events: Events,
     /// Whether this process may write.
     pub leadership: Leadership,
@@ -94,10 +94,17 @@ pub struct Target {
     pub namespace: String,
     /// The FabricSync's name, which is the FabricState's too.
     pub name: String,
-    /// The FabricSync's uid, so that `kubectl describe` shows its events; may be empty.
-    pub uid: String,
     /// The peer that the cluster is.
     pub peer: PeerName,
+}
+
+/// Where a FabricSync's events go: a hub's FabricSyncs live in another cluster than their objects.
+#[derive(Clone, Debug)]
+pub struct SyncEvents {
+    /// Of the cluster that the FabricSync lives in.
+    pub events: Events,
+    /// How events name it; with its uid, so that `kubectl describe` shows them.
+    pub reference: ObjectReference,
 }
 
 /// What a FabricSync says of applying.
@@ -183,20 +190,7 @@ impl Target {
         Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
-            uid: String::new(),
             peer,
-        }
-    }
-
-    /// The FabricSync, as events name it.
-    fn reference(&self) -> ObjectReference {
-        ObjectReference {
-            api_version: Some("weft.dev/v1alpha1".to_owned()),
-            kind: Some("FabricSync".to_owned()),
-            namespace: Some(self.namespace.clone()),
-            name: Some(self.name.clone()),
-            uid: (!self.uid.is_empty()).then(|| self.uid.clone()),
-            ..ObjectReference::default()
         }
     }
 }
@@ -208,6 +202,7 @@ impl Kubernetes {
     pub async fn open(
         cluster: Cluster,
         target: Target,
+        sync: SyncEvents,
         tasks: &TaskTracker,
         cancelled: CancellationToken,
     ) -> Result<Arc<Self>, StoreError> {
@@ -224,7 +219,7 @@ impl Kubernetes {
             objects,
             writer: Writer::new(mark::APPLIER, &connection.server, leadership.clone()),
             leadership,
-            teller: Teller::new(events, tasks, cancelled.clone()),
+            teller: Teller::new(events, sync, tasks, cancelled.clone()),
             throttle: Throttle::new(),
             settings: RwLock::default(),
             memory: Mutex::default(),

@@ -23,7 +23,7 @@ use crate::kubernetes::objects::{LiveSync, Objects};
 use crate::metrics::SyncMetrics;
 use crate::reconcile::{self, Reconciler};
 use crate::status::{History, Status};
-use crate::store::kubernetes::{Cluster, Kubernetes, Settings, StoreStatus, Target};
+use crate::store::kubernetes::{Cluster, Kubernetes, Settings, StoreStatus, SyncEvents, Target};
 
 use super::acting::Acting;
 
@@ -257,11 +257,12 @@ impl Task {
         cancelled: &CancellationToken,
     ) -> Ended {
         let (namespace, metrics) = (&cluster.connection.namespace, cluster.metrics.clone());
-        let target = Target {
-            uid: self.uid.clone(),
-            ..Target::new(namespace, &self.name, self.spec.peer.clone())
+        let target = Target::new(namespace, &self.name, self.spec.peer.clone());
+        let sync = SyncEvents {
+            events: self.acting.events.clone(),
+            reference: self.reference(),
         };
-        let opened = Kubernetes::open(cluster, target, tasks, cancelled.clone());
+        let opened = Kubernetes::open(cluster, target, sync, tasks, cancelled.clone());
         let store = match opened.await {
             Ok(store) => store,
             Err(_) if cancelled.is_cancelled() => return Ended::Cancelled,

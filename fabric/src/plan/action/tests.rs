@@ -444,6 +444,22 @@ fn what_is_held_back_stays_in_force_as_it_lives() {
     assert_eq!(in_force(&wanted, standing), expected.into());
 }
 
+#[test]
+fn what_goes_in_any_case_is_no_part_of_what_the_budget_counts() {
+    let (gone, allow) = (export("a", 80), policy("AccessPolicy", "a", "allow"));
+    let stays = peer("a");
+    let rules = rules(0, 50, None);
+    let wanted = wanted(std::slice::from_ref(&stays));
+    for live in [
+        cluster(&[gone.clone(), allow]),
+        // The same after a round that was interrupted once the policy was gone.
+        cluster(std::slice::from_ref(&gone)),
+    ] {
+        let actions = actions(Some(&wanted), &live, &rules);
+        assert_eq!(actions.blocked, [gone.key.clone()].into());
+    }
+}
+
 fn planned() -> impl Strategy<Value = PlannedObject> {
     let name = "[a-d]";
     prop_oneof![
@@ -577,8 +593,12 @@ proptest! {
             live.listed.is_some() && !live.gives_access(key)
         };
         let counted = actions.delete.iter().filter(is_counted).count() as u64;
+        let is_wanted = |key: &ObjectKey| wanted.as_ref().is_some_and(|w| w.contains_key(key));
         let total = live.iter().filter(|(key, live)| is_prunable(key, live));
-        let total = total.filter(|(_, live)| live.listed.is_some()).count() as u64;
+        let total = total.filter(|(key, live)| {
+            live.listed.is_some() && (is_wanted(key) || !live.gives_access(key))
+        });
+        let total = total.count() as u64;
         let approved = rules.approved.is_some_and(|approved| u64::from(approved) >= counted);
         let within = counted <= u64::from(rules.prune.max_count)
             || counted * 100 <= u64::from(rules.prune.max_percent) * total;

@@ -126,7 +126,7 @@ impl Kubernetes {
         for (reason, count) in &outcome.told {
             if *count > TOLD {
                 let note = format!("{} more objects: {reason}", count - TOLD);
-                self.teller.note(self.target.reference(), reason, note);
+                self.teller.note_of_sync(reason, note);
             }
         }
         self.forget(goal, &actions);
@@ -257,7 +257,7 @@ impl Kubernetes {
                 Some(live) => self.teller.warn(reference(&live), "Fighting", note),
                 None => {
                     let note = format!("{key}: {note}");
-                    self.teller.warn(self.target.reference(), "Fighting", note);
+                    self.teller.warn_of_sync("Fighting", note);
                 }
             }
         }
@@ -524,7 +524,7 @@ impl Kubernetes {
                     }
                     None => {
                         let note = format!("{key}: {message}");
-                        self.teller.warn(self.target.reference(), "Refused", note);
+                        self.teller.warn_of_sync("Refused", note);
                     }
                 }
             }
@@ -555,8 +555,7 @@ impl Kubernetes {
                 "{count} objects stay although the repository has them no more: that many at once \
                  are approved by a commit with the trailer 'Weft-Approve: prune={count}'"
             );
-            self.teller
-                .warn(self.target.reference(), "PruneBlocked", note);
+            self.teller.warn_of_sync("PruneBlocked", note);
         }
         self.status.send_if_modified(|status| {
             let after = StoreStatus {

@@ -3,6 +3,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::SyncEvents;
 use crate::kubernetes::event::Events;
 
 /// So many events may wait for the server; further ones are in the log alone. What a whole fabric
@@ -17,16 +18,30 @@ pub(super) struct Teller {
 
 #[derive(Debug)]
 struct Told {
-    about: ObjectReference,
+    about: About,
     is_warning: bool,
     reason: &'static str,
     note: String,
 }
 
+/// What an event is about.
+#[derive(Debug)]
+enum About {
+    /// An object in the cluster that is kept.
+    Object(ObjectReference),
+    /// The FabricSync, which may live in another one.
+    Sync,
+}
+
 // === impl Teller ===
 
 impl Teller {
-    pub(super) fn new(events: Events, tasks: &TaskTracker, cancelled: CancellationToken) -> Self {
+    pub(super) fn new(
+        events: Events,
+        sync: SyncEvents,
+        tasks: &TaskTracker,
+        cancelled: CancellationToken,
+    ) -> Self {
         let (queue, mut told) = mpsc::channel::<Told>(WAITING);
         tasks.spawn(async move {
             let write = async {
@@ -37,10 +52,14 @@ impl Teller {
                         reason,
                         note,
                     } = event;
+                    let (events, about) = match &about {
+                        About::Object(about) => (&events, about),
+                        About::Sync => (&sync.events, &sync.reference),
+                    };
                     if is_warning {
-                        events.warn(&about, reason, note).await;
+                        events.warn(about, reason, note).await;
                     } else {
-                        events.note(&about, reason, note).await;
+                        events.note(about, reason, note).await;
                     }
                 }
             };
@@ -50,15 +69,26 @@ impl Teller {
     }
 
     pub(super) fn warn(&self, about: ObjectReference, reason: &'static str, note: String) {
-        self.tell(about, true, reason, note);
+        self.tell(About::Object(about), true, reason, note);
     }
 
     pub(super) fn note(&self, about: ObjectReference, reason: &'static str, note: String) {
-        self.tell(about, false, reason, note);
+        self.tell(About::Object(about), false, reason, note);
     }
 
-    fn tell(&self, about: ObjectReference, is_warning: bool, reason: &'static str, note: String) {
-        let name = about.name.clone().unwrap_or_default();
+    pub(super) fn warn_of_sync(&self, reason: &'static str, note: String) {
+        self.tell(About::Sync, true, reason, note);
+    }
+
+    pub(super) fn note_of_sync(&self, reason: &'static str, note: String) {
+        self.tell(About::Sync, false, reason, note);
+    }
+
+    fn tell(&self, about: About, is_warning: bool, reason: &'static str, note: String) {
+        let name = match &about {
+            About::Object(about) => about.name.clone().unwrap_or_default(),
+            About::Sync => "FabricSync".to_owned(),
+        };
         let event = Told {
             about,
             is_warning,
