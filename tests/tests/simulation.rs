@@ -2,9 +2,10 @@
 //!
 //! Random fabrics are written as files, built, planned for each peer, brought through the form in
 //! which a host keeps its plan, and compiled as a gateway does. For every client, peer, import and
-//! source three answers must be one: that of the judge of `weft explain`, that of the engines of
-//! the two gateways (the client reaches the second one in a frame, as over the wire), and that of
-//! an oracle that knows nothing but what was drawn.
+//! source four answers must be one: that of the judge of `weft explain`, that of the engines of
+//! the two gateways (the client reaches the second one in a frame, as over the wire), that of the
+//! reach relation by which a plan tells what opens and closes, and that of an oracle that knows
+//! nothing but what was drawn.
 //!
 //! `WEFT_SIMULATION_TUPLES` (100,000 without it) says how many to compare at least, and
 //! `WEFT_SIMULATION_SEED` (0) with which fabric to begin.
@@ -21,6 +22,8 @@ mod drawn;
 mod engines;
 #[path = "../../fabric/tests/policy/oracle.rs"]
 mod oracle;
+#[path = "simulation/relation.rs"]
+mod relation;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -36,8 +39,10 @@ use weft_tests::certificates::Authority;
 
 use drawn::{Drawn, Name, Peer};
 use engines::{Answers, Engines};
+use relation::Relation;
 
 /// The client and its way.
+#[derive(Debug)]
 struct Tuple<'a> {
     client: Option<&'a Client>,
     peer: &'a str,
@@ -114,7 +119,16 @@ fn compare(seed: u64, authority: &str, seen: &mut BTreeMap<String, u64>) -> u64 
     assert_eq!(frozen, broken, "seed {seed}: {:?}", built.diagnostics);
     assert_eq!(freezes(Effect::Freeze), !broken.is_empty(), "seed {seed}");
     // Each 64th goes through the whole store on disk.
-    let engines = Engines::new(&built.fabric.unwrap(), seed.is_multiple_of(64));
+    let fabric = built.fabric.unwrap();
+    let engines = Engines::new(&fabric, seed.is_multiple_of(64));
+    let relation = Relation::new(&fabric);
+    if seed.is_multiple_of(16) {
+        relation.check_differences(&fabric);
+    }
+    for (tuple, told) in relation.examples() {
+        let tuple = tuple.borrow();
+        assert_eq!(told, expect(&drawn, &tuple), "seed {seed}: {tuple:?}");
+    }
 
     let mut compared = 0;
     for (name, peer) in drawn.peers.iter().filter(|(_, peer)| !peer.is_broken) {
@@ -132,10 +146,12 @@ fn compare(seed: u64, authority: &str, seen: &mut BTreeMap<String, u64>) -> u64 
                     };
                     let expected = expect(&drawn, &tuple);
                     let answers = engines.answer(&tuple);
-                    if answers != Answers::all(&expected) {
+                    let is_allowed = expected.iter().all(|side| side.starts_with("allow"));
+                    let reaches = relation.reaches(&tuple);
+                    if answers != Answers::all(&expected) || reaches != is_allowed {
                         panic!(
                             "seed {seed}: {name} {import:?} {source:?} {client:?}\n\
-                             {expected:?} is right\n{answers:#?}\n{files:#?}"
+                             {expected:?} is right\n{answers:#?}\nreach: {reaches}\n{files:#?}"
                         );
                     }
                     let kind = expected.map(|side| kind(&side).to_owned()).join(", ");

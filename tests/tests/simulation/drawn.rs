@@ -132,7 +132,7 @@ impl Drawn {
         let mut rng = StdRng::seed_from_u64(seed);
         let declared = peer.workloads.iter().cloned().map(Some);
         let mut clients: Vec<_> = std::iter::once(None).chain(declared).collect();
-        clients.extend((0..20).map(|_| Some(client(&mut rng))));
+        clients.extend((0..30).map(|_| Some(client(&mut rng))));
         // Values that stand nowhere in the fabric.
         let mut stranger = client(&mut rng);
         stranger.labels.insert("x".to_owned(), "other".to_owned());

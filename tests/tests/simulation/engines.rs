@@ -242,7 +242,7 @@ fn told_outcome((outcome, rule): (Outcome, Option<&Rule>)) -> String {
     }
 }
 
-fn shown(key: &ObjectKey) -> String {
+pub(crate) fn shown(key: &ObjectKey) -> String {
     match &key.namespace {
         Some(namespace) => format!("{namespace}/{}", key.name),
         None => format!("/{}", key.name),
