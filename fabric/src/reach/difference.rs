@@ -195,11 +195,21 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What decides on the sides that stood, or stand, in the way.
+    /// What makes the sides change their mind that stood, or stand, in the way: a policy that
+    /// decides and came or went, and else what decides now.
     fn cause(&self, case: &Case, is_opened: bool) -> Cause {
+        let policies = &self.engine.policies;
         let of = |(before, after): (Decided, Decided)| {
-            let denied = if is_opened { before } else { after };
-            (!self.engine.policies.allows(denied)).then_some((before, after))
+            let in_the_way = if is_opened { before } else { after };
+            if policies.allows(in_the_way) {
+                return None;
+            }
+            let gone = (!policies.is_in(before, State::After)).then_some(before);
+            let new = (!policies.is_in(after, State::Before)).then_some(after);
+            match (gone, new) {
+                (None, None) => Some((None, Some(after))),
+                changed => Some(changed),
+            }
         };
         Sides {
             importer: of(case.importer),
@@ -208,8 +218,9 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What decides before and after, of the sides that changed their mind.
-type Cause = Sides<Option<(Decided, Decided)>>;
+/// Of the sides that changed their mind, what decided before and what decides now, as far as these
+/// are the cause.
+type Cause = Sides<Option<(Option<Decided>, Option<Decided>)>>;
 
 // === impl Case ===
 

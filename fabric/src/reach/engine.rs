@@ -140,7 +140,8 @@ impl<'a> Engine<'a> {
         self.diagrams.apply(Operation::Pair, importer, exporter)
     }
 
-    fn deciding_end(
+    /// What decides on one side of a route, of the clients in a set.
+    pub(super) fn deciding_end(
         &mut self,
         way: Option<&Way<'a>>,
         end: End,

@@ -258,6 +258,14 @@ impl<'a> NumberedPolicies<'a> {
         Some([counting.privileged, regular])
     }
 
+    /// Whether what decides could decide in a state.
+    pub(super) fn is_in(&self, decided: Decided, state: State) -> bool {
+        match decided {
+            Decided::Default | Decided::NoRoute => true,
+            Decided::By(number) | Decided::UnknownTo(number) => self.rule(number, state).is_some(),
+        }
+    }
+
     /// Whether what decides lets through.
     pub(super) fn allows(&self, decided: Decided) -> bool {
         match decided {
@@ -282,7 +290,8 @@ impl<'a> NumberedPolicies<'a> {
         }
     }
 
-    fn why(&self, decided: Decided, state: State) -> Why {
+    /// What decides, for people.
+    pub(super) fn why(&self, decided: Decided, state: State) -> Why {
         let rule = |number| self.rule(number, state).cloned();
         let why = match decided {
             Decided::Default => Some(Why::DefaultDeny),

@@ -17,8 +17,8 @@ use crate::name::PeerName;
 /// A fabric, ready for questions about who reaches what.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    network: Network<'a>,
-    engine: Engine<'a>,
+    pub(super) network: Network<'a>,
+    pub(super) engine: Engine<'a>,
 }
 
 /// Steps for one question: seconds at most, and thousands of times what policies of people need.
@@ -225,16 +225,20 @@ impl<'a> Reach<'a> {
         Ok(union)
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.engine.begin(SEARCH_STEPS);
     }
 
-    fn decide(&mut self, route: &Route) -> Result<Sides<Decision>, Entangled> {
+    pub(super) fn decide(&mut self, route: &Route) -> Result<Sides<Decision>, Entangled> {
         let way = self.network.routes.get(route);
         self.engine.decide(way, State::After)
     }
 
-    fn verdict_of(&mut self, route: &Route, client: Option<&Client>) -> Result<Verdict, Entangled> {
+    pub(super) fn verdict_of(
+        &mut self,
+        route: &Route,
+        client: Option<&Client>,
+    ) -> Result<Verdict, Entangled> {
         let way = self.network.routes.get(route);
         let mut decided = |end| self.engine.decided(way, end, State::After, client);
         let sides = Sides {
