@@ -10,6 +10,7 @@ mod explain;
 mod help;
 mod init;
 mod plan;
+mod pull_request;
 mod run;
 mod sandbox;
 mod template;
