@@ -7,6 +7,7 @@
 mod question;
 mod words;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::attributes::Client;
@@ -18,7 +19,7 @@ use crate::reach::{Reach, Route, Verdict};
 use question::Question;
 
 /// Whether an invariant holds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InvariantVerdict {
     /// The invariant's name.
@@ -35,7 +36,7 @@ pub struct InvariantVerdict {
 }
 
 /// Whether an invariant holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum InvariantOutcome {
     /// It does, for every possible client.
@@ -47,7 +48,7 @@ pub enum InvariantOutcome {
 }
 
 /// What breaks an invariant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CounterExample {
     /// What happens, in a sentence.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The name of a peer: a lower-case DNS name, as its certificate carries it.
@@ -23,7 +24,9 @@ pub struct ObjectName {
 }
 
 /// The kinds of object that a fabric repository holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[allow(missing_docs, reason = "each variant is the kind of its name")]
 pub enum Kind {
     Fabric,
@@ -39,7 +42,9 @@ pub enum Kind {
 }
 
 /// What identifies an object within one peer: kind, namespace (none when cluster-scoped) and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
     /// The object's kind.
     pub kind: Kind,

@@ -2,6 +2,7 @@
 //! embedded here, and asked for every structural verdict.
 
 pub(crate) mod generate;
+mod written;
 
 use std::sync::LazyLock;
 
@@ -90,6 +91,11 @@ impl Schema {
             return Vec::new();
         }
         self.validator.iter_errors(object).collect()
+    }
+
+    /// The schema itself.
+    pub(crate) const fn document(&self) -> &Value {
+        &self.document
     }
 
     /// The part of the schema that an error comes from: the parent of its keyword.

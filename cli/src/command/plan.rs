@@ -13,8 +13,8 @@ use fabric::tree::Tree;
 
 use crate::exit;
 use crate::failure::Hint as _;
-use crate::output::{Format, OutputArgs, tell};
-use crate::render::{count, escape, json};
+use crate::output::{OutputArgs, ReportFormat, tell};
+use crate::render::{count, escape, github, json, junit, markdown, plan as remarks, sarif};
 use crate::source::{ReadArgs, Source};
 
 /// Show what a change would do: to each peer, to who reaches what, and what stands against it
@@ -51,6 +51,7 @@ Examples:
   weft plan
   weft plan --head HEAD --peer east
   weft plan --base origin/main --head HEAD -o json
+  weft plan --base origin/main --head HEAD -o github -o markdown=summary.md
   weft plan --base origin/main --merge pull/7 pull/9
   weft plan --exit-code > /dev/null || echo 'something changes, or is wrong'
 
@@ -87,7 +88,7 @@ pub(crate) struct Plan {
     exit_code: bool,
 
     #[command(flatten)]
-    output: OutputArgs,
+    output: OutputArgs<ReportFormat>,
 
     #[command(flatten)]
     read: ReadArgs,
@@ -129,9 +130,17 @@ impl Plan {
 
     /// Writes the report in every form that was asked for.
     fn show(&self, report: &PlanReport, head: Option<&State>) -> anyhow::Result<u8> {
+        let tree = head.map(|head| &head.tree);
         self.output.write(|format, out| match format {
-            Format::Text => text::write(report, head.map(|head| &head.tree), out),
-            Format::Json => json::write_plan(report, out),
+            ReportFormat::Text => text::write(report, tree, out),
+            ReportFormat::Json => json::write_versioned(report, out),
+            ReportFormat::Sarif => sarif::write("plan", &remarks::all(report, tree), out),
+            ReportFormat::Junit => {
+                let remarks = remarks::all(report, tree);
+                junit::write("plan", remarks::cases(report, &remarks), out)
+            }
+            ReportFormat::Github => github::write(&remarks::new(report, tree), out),
+            ReportFormat::Markdown => markdown::write_plan(report, tree, out),
         })?;
         Ok(match report.verdict {
             Verdict::Invalid => {
