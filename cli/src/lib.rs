@@ -14,6 +14,7 @@ mod log;
 mod output;
 mod render;
 mod repository;
+mod rewrite;
 pub mod schema;
 mod signals;
 mod source;

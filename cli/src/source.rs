@@ -127,18 +127,30 @@ impl Source {
     }
 
     fn working_tree(&self) -> anyhow::Result<Tree> {
+        Ok(git::working_tree(&self.top()?, &self.limits)?)
+    }
+
+    /// The directory whose files on disk are read.
+    pub(crate) fn top(&self) -> anyhow::Result<PathBuf> {
         std::fs::metadata(&self.path)
             .with_context(|| format!("cannot read {}", self.path.display()))?;
         // Without a fabric.yaml its absence is to be told of the directory that was named.
         let top = FabricDirectory::around(&self.path)?;
-        let top = top.as_ref().map_or(&*self.path, FabricDirectory::path);
-        Ok(git::working_tree(top, &self.limits)?)
+        Ok(top.map_or_else(|| self.path.clone(), |top| top.path().to_owned()))
     }
 
     fn commit(&mut self, revision: &str) -> anyhow::Result<Tree> {
         let repository = self.repository()?;
-        let commit = repository.resolve(revision)?;
-        Ok(repository.tree(commit.id, &self.limits, &mut self.cache)?)
+        let id = match repository.find_tree(revision) {
+            Some(tree) => tree,
+            None => repository.resolve(revision)?.id,
+        };
+        Ok(repository.tree(id, &self.limits, &mut self.cache)?)
+    }
+
+    /// Whether a revision names a tree without a commit.
+    pub(crate) fn is_tree(&self, revision: &str) -> anyhow::Result<bool> {
+        Ok(self.repository()?.find_tree(revision).is_some())
     }
 
     /// The Git repository.

@@ -1,6 +1,7 @@
 //! What is wrong, where, what it does, and how to mend it.
 
 mod code;
+mod fix;
 mod short;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use code::Code;
+pub use fix::{Edit, Fix, apply};
 pub use short::short;
 
 /// What a diagnostic does, from the least to the most.
@@ -65,6 +67,9 @@ pub struct Diagnostic {
     /// How to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// What mends it for certain; in the file of the offending place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
     /// Whether the place may be shown: false where the text is a secret.
     #[serde(skip)]
     pub shows_source: bool,
@@ -84,6 +89,8 @@ pub struct Finding {
     pub labels: Vec<(Span, String)>,
     /// How to mend it.
     pub help: Option<String>,
+    /// What mends it for certain.
+    pub fix: Option<Fix>,
     /// Whether the place may be shown: false where the text is a secret.
     pub shows_source: bool,
 }
@@ -180,6 +187,7 @@ impl Finding {
             message: short(message.into()),
             labels: vec![(span, String::new())],
             help: None,
+            fix: None,
             shows_source: true,
         }
     }
@@ -214,6 +222,13 @@ impl Finding {
         self
     }
 
+    /// The same with what mends it for certain.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<Option<Fix>>) -> Self {
+        self.fix = fix.into();
+        self
+    }
+
     /// The same without showing the text of the place.
     #[must_use]
     pub fn without_source(mut self) -> Self {
@@ -235,6 +250,7 @@ impl Finding {
             message: self.message.clone(),
             labels: self.labels.iter().map(label).collect(),
             help: self.help.clone(),
+            fix: self.fix.clone(),
             shows_source: self.shows_source,
         }
     }
@@ -259,4 +275,18 @@ pub fn nearest<'a>(
         .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// The candidate that differs in nothing but capitals, else the [`nearest`] one.
+#[must_use]
+pub fn nearest_or_same<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let same = |candidate: &&str| candidate.eq_ignore_ascii_case(written);
+    candidates
+        .clone()
+        .into_iter()
+        .find(same)
+        .or_else(|| nearest(written, candidates))
 }

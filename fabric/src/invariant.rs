@@ -77,7 +77,6 @@ const SEARCHES: usize = 100_000;
 /// reports.
 ///
 /// What they are checked against is what is to be in force, frozen parts at their last good state.
-#[must_use]
 pub fn check(build: &mut Build) -> Vec<InvariantVerdict> {
     let Some(fabric) = build.fabric.as_ref().filter(|f| !f.invariants.is_empty()) else {
         return Vec::new();

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attribute::Side;
-pub(crate) use condition::{Asked, Condition, Conditions};
+pub(crate) use condition::{Asked, Conditions};
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};

@@ -10,7 +10,9 @@ mod cover;
 mod diagram;
 mod difference;
 mod engine;
+mod group;
 mod network;
+mod region;
 mod search;
 mod values;
 
@@ -24,6 +26,7 @@ use crate::name::{ObjectName, PeerName};
 use crate::policy::Rule;
 
 pub use attribute::{ClientAttribute, UnknownAttribute};
+pub use group::{Group, ImportingPeer, Service};
 pub use search::{Reach, Search, Selection, Wanted, Witness};
 
 /// One way to a service.

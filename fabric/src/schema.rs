@@ -93,6 +93,11 @@ impl Schema {
         self.validator.iter_errors(object).collect()
     }
 
+    /// The schema itself.
+    pub(crate) const fn document(&self) -> &Value {
+        &self.document
+    }
+
     /// The part of the schema that an error comes from: the parent of its keyword.
     pub(crate) fn rule(&self, error: &ValidationError<'_>) -> &Value {
         let path = error.schema_path().as_str();

@@ -6,6 +6,10 @@
 
 #[path = "policy/allocation.rs"]
 mod allocation;
+#[path = "policy/decide.rs"]
+mod decide;
+#[path = "policy/drawn.rs"]
+mod drawn;
 #[path = "policy/effects.rs"]
 mod effects;
 #[path = "policy/oracle.rs"]

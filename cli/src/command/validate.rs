@@ -1,3 +1,5 @@
+mod fix;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -5,7 +7,6 @@ use anstyle::AnsiColor;
 use fabric::diagnostic::Effect;
 use fabric::fabric::Build;
 use fabric::invariant;
-use fabric::origin::Revision;
 use fabric::tree::Tree;
 
 use crate::exit;
@@ -29,6 +30,7 @@ use crate::source::{Counts, ReadArgs};
 Examples:
   weft validate
   weft validate --rev HEAD ~/acme
+  weft validate --fix
   weft validate -o text -o json=report.json
   weft validate --rev HEAD -o github -o sarif=weft.sarif -o markdown=summary.md
 
@@ -42,8 +44,18 @@ pub(crate) struct Validate {
     path: PathBuf,
 
     /// The commit to check: an id, a branch, a tag, HEAD~1
+    ///
+    /// A tree will do too, as `git write-tree` makes one of what is about to be committed.
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
+
+    /// Mend first what can be mended for certain, in the files on disk
+    ///
+    /// Quotes what is a string and doesn't look like one, writes `namespace: default` where it is
+    /// missing, removes what only a server writes, and the like. What was mended is told on the
+    /// standard error; the results are of the mended files.
+    #[arg(long, conflicts_with = "rev")]
+    fix: bool,
 
     /// Show notes too: what is worth knowing but changes nothing
     ///
@@ -62,8 +74,21 @@ impl Validate {
     /// Checks the repository.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
-        let tree = source.tree(self.rev.as_deref())?;
-        let mut build = source.build(&tree);
+        let (tree, mut build) = match self.fix {
+            true => fix::run(&mut source)?,
+            false => {
+                let tree = source.tree(self.rev.as_deref())?;
+                let build = source.build(&tree);
+                (tree, build)
+            }
+        };
+        let at = match &self.rev {
+            None => String::new(),
+            Some(revision) => match source.is_tree(revision)? {
+                true => format!(" at tree {}", tree.revision().short()),
+                false => format!(" at commit {}", tree.revision().short()),
+            },
+        };
         let _ = invariant::check(&mut build);
         let counts = Counts::of(&tree, &build);
         let least = match self.notes {
@@ -71,7 +96,7 @@ impl Validate {
             false => Effect::Warn,
         };
         self.output.write(|format, out| match format {
-            ReportFormat::Text => write_text(&tree, &build, &counts, least, out),
+            ReportFormat::Text => write_text(&tree, &build, &counts, (least, &at), out),
             ReportFormat::Json => json::write_validation(tree.revision(), &build, &counts, out),
             ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
             ReportFormat::Junit => {
@@ -104,7 +129,7 @@ fn write_text(
     tree: &Tree,
     build: &Build,
     counts: &Counts,
-    least: Effect,
+    (least, at): (Effect, &str),
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let frames = Frames::new(tree, columns());
@@ -112,12 +137,12 @@ fn write_text(
     for diagnostic in shown {
         frames.write(diagnostic, out)?;
     }
-    write_summary(tree.revision(), build, counts, least, out)
+    write_summary(at, build, counts, least, out)
 }
 
 /// Writes the last line: how much was looked at, and what came out.
 fn write_summary(
-    revision: &Revision,
+    at: &str,
     build: &Build,
     counts: &Counts,
     least: Effect,
@@ -133,13 +158,9 @@ fn write_summary(
         Some(fabric) if !fabric.name.is_empty() => format!(" {}", escape::text(&fabric.name)),
         _ => String::new(),
     };
-    let commit = match *revision == Revision::working_tree() {
-        true => String::new(),
-        false => format!(" at commit {}", revision.short()),
-    };
     write!(
         out,
-        "{style}{}{style:#}: fabric{name}{commit}: {}, {}",
+        "{style}{}{style:#}: fabric{name}{at}: {}, {}",
         match counts.errors {
             0 => "ok",
             _ => "failed",
@@ -158,6 +179,9 @@ fn write_summary(
     }
     if counts.notes > 0 && least > Effect::Note {
         write!(out, " (--notes shows them)")?;
+    }
+    if at.is_empty() {
+        fix::offer(build, out)?;
     }
     if build.is_held {
         write!(out, "; the whole fabric is frozen")?;

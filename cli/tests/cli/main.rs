@@ -7,6 +7,7 @@
 
 mod create;
 mod explain;
+mod fmt;
 mod help;
 mod init;
 mod plan;

@@ -168,7 +168,7 @@ impl Check<'_, '_> {
         for route in reach.routes() {
             if is_about.contains(&(&route.export_peer, &route.export)) {
                 let of_peer = routes.entry(route.client_peer.clone()).or_default();
-                of_peer.push(route);
+                of_peer.push(route.clone());
             }
         }
         drop(is_about);

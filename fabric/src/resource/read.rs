@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::draft::Draft;
 use super::structure::{escape, name, quote};
-use super::{File, Resource, metadata, spec, structure};
+use super::{File, Resource, certain, metadata, spec, structure};
 use crate::api::Object;
-use crate::diagnostic::{Code, Effect, Finding, Span, nearest};
+use crate::diagnostic::{Code, Effect, Finding, Span, nearest_or_same};
 use crate::document::{self, Document, Limits, Note, Spans};
 use crate::findings::Findings;
 use crate::name::Kind;
@@ -29,13 +29,18 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
     };
     let mut findings = Findings::default();
     for document in parsed.documents {
-        read_document(document, &mut file.resources, &mut findings);
+        read_document(bytes, document, &mut file.resources, &mut findings);
     }
     findings.finish_into(&mut file.findings);
     file
 }
 
-fn read_document(document: Document, resources: &mut Vec<Resource>, findings: &mut Findings) {
+fn read_document(
+    text: &[u8],
+    document: Document,
+    resources: &mut Vec<Resource>,
+    findings: &mut Findings,
+) {
     let Document {
         value,
         spans,
@@ -50,11 +55,18 @@ fn read_document(document: Document, resources: &mut Vec<Resource>, findings: &m
             for (index, item) in items.into_iter().enumerate() {
                 let base = format!("/items/{index}");
                 let own = notes_within(&base, &mut notes);
-                resources.extend(read_object(item, base.into(), &spans, own, findings));
+                resources.extend(read_object(text, item, base.into(), &spans, own, findings));
             }
         }
         Err(value) => {
-            resources.extend(read_object(value, "".into(), &spans, &notes, findings));
+            resources.extend(read_object(
+                text,
+                value,
+                "".into(),
+                &spans,
+                &notes,
+                findings,
+            ));
         }
     }
 }
@@ -90,20 +102,21 @@ fn item_index(pointer: &str) -> Option<usize> {
 }
 
 fn read_object(
+    text: &[u8],
     value: Value,
     base: Box<str>,
     spans: &Arc<Spans>,
     notes: &[Note],
     findings: &mut Findings,
 ) -> Option<Resource> {
-    let kind = match find_kind(&value, &base, spans) {
+    let kind = match find_kind(text, &value, &base, spans) {
         Ok(kind) => kind,
         Err(finding) => {
             findings.push(*finding);
             return None;
         }
     };
-    let mut draft = Draft::new(kind, &value, &base, spans, notes, findings);
+    let mut draft = Draft::new(kind, text, &value, &base, spans, notes, findings);
     structure::check(&mut draft);
     draft.keep_notes();
     metadata::check(&mut draft);
@@ -129,7 +142,7 @@ fn read_object(
     }
 }
 
-fn find_kind(value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Finding>> {
+fn find_kind(text: &[u8], value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Finding>> {
     let value_at = |field: &str| spans.value(&format!("{base}/{field}"));
     let refuse = |code, span, message: String| Box::new(Finding::new(code, span, message));
     let Value::Object(object) = value else {
@@ -153,8 +166,10 @@ fn find_kind(value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Findi
         let message = format!("{} is no kind of this API", quote(written));
         let finding = Finding::new(Code::UnknownKind, value_at("kind"), message);
         return Err(Box::new(
-            match nearest(written, Kind::ALL.map(Kind::as_str)) {
-                Some(kind) => finding.with_help(format!("did you mean `{kind}`?")),
+            match nearest_or_same(written, Kind::ALL.map(Kind::as_str)) {
+                Some(kind) => finding
+                    .with_help(format!("did you mean `{kind}`?"))
+                    .with_fix(certain::other_case(text, value_at("kind"), written, kind)),
                 None => {
                     let all = Kind::ALL.map(Kind::as_str).join(", ");
                     finding.with_help(format!("the kinds are {all}"))
