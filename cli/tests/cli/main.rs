@@ -11,6 +11,7 @@ mod fmt;
 mod help;
 mod init;
 mod plan;
+mod pull_request;
 mod run;
 mod sandbox;
 mod template;
