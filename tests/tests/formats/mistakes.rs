@@ -193,10 +193,6 @@ const FILES: &[(&str, &str)] = &[
     ("peers/twins/A.yaml", "# the same name\n"),
     ("peers/twins/a.yaml", "# the same name\n"),
     (
-        "policies/WEFT0402.yaml",
-        "apiVersion: clusterlink.net/v1alpha1\nkind: PrivilegedAccessPolicy\nmetadata: {name: w0402}\nspec:\n  action: deny\n  from: [{workloadSelector: {}}]\n  to: [{workloadSelector: {matchLabels: {export.clusterlink.net/name: nothing}}}]\n",
-    ),
-    (
         "revocations.yaml",
         "apiVersion: weft.dev/v1alpha1\nkind: Revocations\nmetadata: {name: test}\nspec:\n  certificates: []\n",
     ),
@@ -215,6 +211,10 @@ pub(crate) fn write_held(folder: &Path) {
 
 /// What is told only where nothing is frozen, by files.
 const WHOLE: &[(&str, &str)] = &[
+    (
+        "policies/WEFT0402.yaml",
+        "apiVersion: clusterlink.net/v1alpha1\nkind: PrivilegedAccessPolicy\nmetadata: {name: w0402}\nspec:\n  action: deny\n  from: [{workloadSelector: {}}]\n  to: [{workloadSelector: {matchLabels: {export.clusterlink.net/name: nothing}}}]\n",
+    ),
     (
         "policies/WEFT0210.yaml",
         "apiVersion: clusterlink.net/v1alpha1\nkind: PrivilegedAccessPolicy\nmetadata: {name: w0210, annotations: {weft.dev/peers: site=nowhere}}\nspec:\n  action: deny\n  from: [{workloadSelector: {}}]\n  to: [{workloadSelector: {}}]\n",
