@@ -210,7 +210,7 @@ fn forged(files: &[(&str, &[u8])]) -> Vec<u8> {
 fn stable(text: &str) -> String {
     let mut stable = String::new();
     let mut word = String::new();
-    let mut finish = |word: &mut String, stable: &mut String| {
+    let finish = |word: &mut String, stable: &mut String| {
         let is_id = word.len() == 12 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
         stable.push_str(if is_id { "COMMIT" } else { word });
         word.clear();
