@@ -15,6 +15,7 @@ mod output;
 mod render;
 mod repository;
 mod rewrite;
+pub mod schema;
 mod signals;
 mod source;
 

@@ -6,6 +6,7 @@ mod short;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use code::Code;
@@ -13,7 +14,7 @@ pub use fix::{Edit, Fix, apply};
 pub use short::short;
 
 /// What a diagnostic does, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Worth knowing; changes nothing.
@@ -27,7 +28,9 @@ pub enum Effect {
 }
 
 /// A stretch of a file's text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema,
+)]
 pub struct Span {
     /// The first byte.
     pub start: u32,
@@ -40,7 +43,7 @@ pub struct Span {
 }
 
 /// A place in a file, and what is to say about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Label {
     /// The file's path inside the repository, as it is (escape it before you print it).
     pub path: Arc<str>,
@@ -51,7 +54,7 @@ pub struct Label {
 }
 
 /// One thing that is to be reported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Diagnostic {
     /// Which kind of thing, stably.
     pub code: Code,

@@ -15,6 +15,7 @@ mod approval;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::{Gate, Object};
@@ -28,7 +29,7 @@ use crate::report::PeerChange;
 pub use approval::{Approvals, ApprovingCommit};
 
 /// What a gate says to a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GateVerdict {
     /// The gate.
@@ -49,7 +50,7 @@ pub struct GateVerdict {
 }
 
 /// What a gate says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GateOutcome {
     /// There is nothing to approve.

@@ -28,6 +28,7 @@ pub mod guard;
 pub mod host;
 pub mod identity;
 pub mod invariant;
+pub mod judge;
 pub mod mark;
 pub mod name;
 pub mod origin;

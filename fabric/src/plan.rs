@@ -10,6 +10,7 @@ mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{self, ExportHosts, Fingerprint, Heartbeat, Limits, Object, Prune, Workload};
@@ -40,7 +41,7 @@ pub struct Plan {
 }
 
 /// An object that is to be in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedObject {
     /// Which object it is.
     pub key: ObjectKey,

@@ -7,6 +7,7 @@ mod attribute;
 mod condition;
 pub mod effects;
 mod possible;
+pub(crate) mod selection;
 mod selector;
 mod set;
 mod steps;
@@ -14,6 +15,7 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attribute::Side;
@@ -42,7 +44,7 @@ struct Tier {
 }
 
 /// The policy that decided, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Rule {
     /// Which policy it is.
     pub key: ObjectKey,

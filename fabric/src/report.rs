@@ -8,6 +8,7 @@ mod merge;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::diagnostic::Diagnostic;
@@ -25,7 +26,7 @@ pub use mask::HIDDEN;
 ///
 /// It holds no text of files; frames around diagnostics are made from the head's tree. Text in it
 /// is as it stands in the repository: escape it before you print it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
     /// The fabric's name; none where there never was one.
@@ -58,7 +59,7 @@ pub struct PlanReport {
 }
 
 /// What a change comes to, the gravest thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     /// Nothing changes.
@@ -72,7 +73,7 @@ pub enum Verdict {
 }
 
 /// Something that the check of the newer state reports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedDiagnostic {
     /// What it reports.
@@ -83,7 +84,7 @@ pub struct ReportedDiagnostic {
 }
 
 /// What changes in one peer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerChange {
     /// Its objects and its trust; what may be a secret is masked.
@@ -97,7 +98,7 @@ pub struct PeerChange {
 }
 
 /// Whether a peer comes or goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Presence {
     /// It wasn't there.
@@ -107,7 +108,7 @@ pub enum Presence {
 }
 
 /// What the prune budget says to the objects of a peer that go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PruneReport {
     /// The objects that the budget counts: they go, and their going takes no access away.
@@ -123,7 +124,7 @@ pub struct PruneReport {
 }
 
 /// Two commits that were merged, and what only both together do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MergeReport {
     /// The commit that was merged first.
@@ -145,7 +146,7 @@ pub struct MergeReport {
 }
 
 /// A step of a merge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MergeStep {
     /// The first commit onto the base.
@@ -157,7 +158,7 @@ pub enum MergeStep {
 }
 
 /// A file that can't be merged.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Conflict {
     /// The file's path inside the repository, as it is.
@@ -167,7 +168,7 @@ pub struct Conflict {
 }
 
 /// What two sides did to a file that can't be merged: the first side is what is merged onto.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ConflictKind {
     /// Both changed it.

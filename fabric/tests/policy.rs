@@ -8,6 +8,8 @@
 mod allocation;
 #[path = "policy/decide.rs"]
 mod decide;
+#[path = "policy/drawn.rs"]
+mod drawn;
 #[path = "policy/effects.rs"]
 mod effects;
 #[path = "policy/oracle.rs"]

@@ -4,6 +4,9 @@
 
 #[allow(dead_code, reason = "other tests need the rest")]
 mod common;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "policy/drawn.rs"]
+mod drawn;
 #[path = "reach/exact.rs"]
 mod exact;
 #[allow(dead_code, reason = "other tests need the rest")]

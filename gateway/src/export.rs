@@ -12,9 +12,10 @@ use tokio::time::timeout;
 
 use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
+use crate::judge;
 use crate::limits;
 use crate::listen::prepare;
-use crate::live::{Subject, decide_export};
+use crate::live::Subject;
 use crate::metrics::Side;
 use crate::resolve;
 use crate::state::State;
@@ -64,10 +65,10 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         };
         return refuse(&record, tunnel);
     }
-    let Some(remote) = snapshot.remotes.get(&peer) else {
+    if !snapshot.remotes.contains_key(&peer) {
         record.outcome = Outcome::UnknownPeer;
         return refuse(&record, tunnel);
-    };
+    }
     if let Err(refused) = world.accepts(tunnel.connection()) {
         let connection = tunnel.connection();
         connection.close(Closed::Unaccepted(refused.as_str()));
@@ -81,17 +82,16 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.detail = "tunnels of the peer";
         return refuse(&record, tunnel);
     };
-    let Some(export) = snapshot.exports.get(&open.export) else {
-        record.outcome = Outcome::MissingExport;
-        return refuse(&record, tunnel);
-    };
-    let decision = decide_export(snapshot, open.client.as_ref(), remote, export);
-    let (outcome, rule) = Outcome::of_policy(&decision);
+    let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
     record.outcome = outcome;
     record.rule = rule;
     if outcome != Outcome::Allowed {
         return refuse(&record, tunnel);
     }
+    let Some(export) = snapshot.exports.get(&open.export) else {
+        record.outcome = Outcome::MissingExport;
+        return refuse(&record, tunnel);
+    };
     let (socket, host, target) = match connect(&state, world, export).await {
         Ok(connected) => connected,
         Err((outcome, text)) => {

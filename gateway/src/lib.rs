@@ -18,6 +18,7 @@ mod export;
 pub mod gateway;
 mod heartbeat;
 mod import;
+pub mod judge;
 mod limits;
 mod link;
 mod listen;

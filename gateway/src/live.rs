@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
-use fabric::policy::{Decision, Request};
-use fabric::snapshot::{Export, Import, Remote, Snapshot, Source};
+use fabric::snapshot::Export;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::decision::{End, Outcome};
+use crate::judge;
 use crate::metrics::Side;
 use crate::world::World;
 
@@ -68,41 +68,6 @@ pub(crate) enum Subject {
     },
 }
 
-/// The decision at the source.
-#[must_use]
-pub(crate) fn decide_import<'a>(
-    snapshot: &'a Snapshot,
-    client: Option<&'a Client>,
-    import: &'a Import,
-    source: &'a Source,
-    remote: &'a Remote,
-) -> Decision<'a> {
-    snapshot.policies.decide(&Request {
-        namespace: import.name.namespace(),
-        client,
-        client_peer: &snapshot.peer,
-        export: &source.export,
-        export_peer: &remote.peer,
-    })
-}
-
-/// The decision at the destination.
-#[must_use]
-pub(crate) fn decide_export<'a>(
-    snapshot: &'a Snapshot,
-    client: Option<&'a Client>,
-    remote: &'a Remote,
-    export: &'a Export,
-) -> Decision<'a> {
-    snapshot.policies.decide(&Request {
-        namespace: export.attributes.name.namespace(),
-        client,
-        client_peer: &remote.peer,
-        export: &export.attributes,
-        export_peer: &snapshot.peer,
-    })
-}
-
 // === impl Subject ===
 
 impl Subject {
@@ -120,7 +85,7 @@ impl Subject {
     pub(crate) fn is_allowed(&self, world: &World) -> bool {
         let snapshot = &world.snapshot;
         let known;
-        let decision = match self {
+        let (outcome, _) = match self {
             Self::Import {
                 address,
                 client: told,
@@ -141,31 +106,29 @@ impl Subject {
                     .sources
                     .iter()
                     .find(|source| source.peer == *peer && source.export.name == *export);
-                let (Some(source), Some(remote)) = (source, snapshot.remotes.get(peer)) else {
+                let Some(source) = source else {
                     return false;
                 };
-                decide_import(snapshot, client, import, source, remote)
+                judge::outbound(snapshot, client, import, source)
             }
             Self::Export {
                 peer,
                 client,
-                export,
+                export: name,
                 host,
                 target,
             } => {
-                let (Some(remote), Some(export)) =
-                    (snapshot.remotes.get(peer), snapshot.exports.get(export))
-                else {
+                let Some(export) = snapshot.exports.get(name) else {
                     return false;
                 };
                 // An export that aims elsewhere by now doesn't offer the old place any more.
                 if export.host != *host || !is_offered(world, export, *target) {
                     return false;
                 }
-                decide_export(snapshot, client.as_ref(), remote, export)
+                judge::inbound(snapshot, client.as_ref(), peer, name)
             }
         };
-        Outcome::of_policy(&decision).0 == Outcome::Allowed
+        outcome == Outcome::Allowed
     }
 }
 

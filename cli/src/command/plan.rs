@@ -133,7 +133,7 @@ impl Plan {
         let tree = head.map(|head| &head.tree);
         self.output.write(|format, out| match format {
             ReportFormat::Text => text::write(report, tree, out),
-            ReportFormat::Json => json::write_plan(report, out),
+            ReportFormat::Json => json::write_versioned(report, out),
             ReportFormat::Sarif => sarif::write("plan", &remarks::all(report, tree), out),
             ReportFormat::Junit => {
                 let remarks = remarks::all(report, tree);

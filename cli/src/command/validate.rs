@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anstyle::AnsiColor;
 use fabric::diagnostic::Effect;
 use fabric::fabric::Build;
+use fabric::invariant;
 use fabric::tree::Tree;
 
 use crate::exit;
@@ -19,7 +20,7 @@ use crate::source::{Counts, ReadArgs};
 ///
 /// Reads every file of the fabric and reports everything that is wrong with it, at its place: what
 /// can't be understood, what doesn't fit together, certificates that are wrong or run out, private
-/// keys, and policies that don't do what was probably meant. Peers run the same check over the same
+/// keys, policies that don't do what was probably meant, and broken invariants. Peers run the same check over the same
 /// bytes before they put a commit in force.
 ///
 /// Without --rev the files on disk are checked, leaving out what Git ignores; with it the files of
@@ -73,7 +74,7 @@ impl Validate {
     /// Checks the repository.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
-        let (tree, build) = match self.fix {
+        let (tree, mut build) = match self.fix {
             true => fix::run(&mut source)?,
             false => {
                 let tree = source.tree(self.rev.as_deref())?;
@@ -88,6 +89,7 @@ impl Validate {
                 false => format!(" at commit {}", tree.revision().short()),
             },
         };
+        let _ = invariant::check(&mut build);
         let counts = Counts::of(&tree, &build);
         let least = match self.notes {
             true => Effect::Note,
@@ -95,9 +97,7 @@ impl Validate {
         };
         self.output.write(|format, out| match format {
             ReportFormat::Text => write_text(&tree, &build, &counts, (least, &at), out),
-            ReportFormat::Json => {
-                json::write_validation(tree.revision().as_str(), &build, &counts, out)
-            }
+            ReportFormat::Json => json::write_validation(tree.revision(), &build, &counts, out),
             ReportFormat::Sarif => sarif::write("validate", &remarks(&tree, &build), out),
             ReportFormat::Junit => {
                 let files = tree.files().map(|(path, _)| &**path);

@@ -5,6 +5,8 @@
 
 mod page;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 
@@ -35,7 +37,7 @@ pub(crate) fn write_validation(
 ) -> io::Result<()> {
     let name = build.fabric.as_ref().map(|fabric| fabric.name.as_str());
     let mut page = Page::default();
-    page.push(&marker("validate", name));
+    page.push(&marker("validate"));
     page.push(&format!(
         "### {}\n\n",
         match counts.errors {
@@ -66,17 +68,10 @@ pub(crate) fn write_validation(
     out.write_all(page.text().as_bytes())
 }
 
-/// The comment by which a workflow finds what it wrote before.
-fn marker(command: &str, fabric: Option<&str>) -> String {
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-    // Two hyphens would end the comment.
-    let name: String = fabric
-        .unwrap_or_default()
-        .chars()
-        .filter(is_plain)
-        .take(64)
-        .collect();
-    format!("<!-- weft-{command}:{name} -->\n")
+/// The comment by which a workflow finds what it wrote before. It holds nothing that a change to the
+/// repository could change.
+fn marker(command: &str) -> String {
+    format!("<!-- weft-{command}:1 -->\n")
 }
 
 /// Errors, warnings and notes in words.

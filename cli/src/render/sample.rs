@@ -1,9 +1,21 @@
 //! Remarks for the tests of the forms, ordinary and hostile ones.
 
-use fabric::diagnostic::Code;
+use fabric::api::{Gate, Operator};
+use fabric::attributes::Client;
+use fabric::diagnostic::{Code, Diagnostic, Effect, Span};
+use fabric::document;
+use fabric::gate::{GateOutcome, GateVerdict};
+use fabric::invariant::{CounterExample, InvariantOutcome, InvariantVerdict};
+use fabric::name::{Kind, ObjectKey, PeerName};
+use fabric::origin::{Origin, Revision};
+use fabric::plan::{Change, Difference, FieldChange, PlannedObject, PruneOutcome};
+use fabric::policy::Rule;
+use fabric::reach::{self, ClientAttribute, ClientTerm, Clients, Flip, Route, Why};
+use fabric::report::{PeerChange, PlanReport, PruneReport, ReportedDiagnostic, Verdict};
+use fabric::tree::Blob;
 use proptest::prelude::*;
 
-use super::remark::{Level, Place, Region, Remark, Rule};
+use super::remark::{self, Level, Place, Region, Remark};
 
 /// What other readers than ours give a meaning to.
 const HOSTILE: &[&str] = &[
@@ -92,6 +104,166 @@ pub(super) fn config() -> ProptestConfig {
     }
 }
 
+/// A plan in which everything happens, with texts of others of a list in turn, and as many of each
+/// thing as is asked for.
+pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
+    let mut texts = texts.iter().cycle();
+    let mut text = || texts.next().cloned().unwrap_or_default();
+    let name: PeerName = "west".parse().unwrap();
+    let route = Route {
+        export_peer: "east".parse().unwrap(),
+        export: "pay/ledger".parse().unwrap(),
+        client_peer: name.clone(),
+        import: "shop/ledger".parse().unwrap(),
+    };
+    let origin = |path: String| Origin {
+        revision: Revision::working_tree(),
+        path: path.into(),
+        line: 3,
+    };
+    let key = |name: String| ObjectKey {
+        kind: Kind::AccessPolicy,
+        namespace: Some("shop".into()),
+        name: name.into(),
+    };
+    let mut flips = || -> Vec<Flip> {
+        let flip = |number: usize| {
+            let mut rule = || Rule {
+                key: key(text()),
+                origin: origin(text()),
+            };
+            let (importer, exporter, old) = (rule(), rule(), rule());
+            Flip {
+                route: Route {
+                    export: format!("pay/ledger-{number}").parse().unwrap(),
+                    ..route.clone()
+                },
+                clients: Clients::Known(vec![ClientTerm {
+                    attribute: ClientAttribute::Label(text().into()),
+                    operator: Operator::NotIn,
+                    values: vec![text(), text()],
+                }]),
+                example: Some(Client {
+                    namespace: text(),
+                    service_account: text(),
+                    labels: [(text(), text())].into(),
+                }),
+                before: reach::Verdict {
+                    allowed: false,
+                    importer: Why::Denied(old),
+                    exporter: Why::Allowed(exporter.clone()),
+                },
+                after: reach::Verdict {
+                    allowed: true,
+                    importer: Why::Allowed(importer),
+                    exporter: Why::Allowed(exporter),
+                },
+            }
+        };
+        (0..many).map(flip).collect()
+    };
+    let (opened, closed) = (flips(), flips());
+    let object = Blob::new(EXPORT.as_bytes().to_vec(), document::Limits::default());
+    let object = object.resources().resources[0].object.clone();
+    let mut planned = || PlannedObject {
+        key: key(text()),
+        origin: origin(text()),
+        object: object.clone(),
+    };
+    // For each of as many peers.
+    let added: Vec<_> = (0..many.min(30)).map(|_| planned()).collect();
+    let removed = vec![planned()];
+    let changed = Change {
+        key: key(text()),
+        before: origin(text()),
+        after: origin(text()),
+        fields: vec![FieldChange {
+            pointer: text(),
+            before: Some(text().into()),
+            after: Some(text().into()),
+        }],
+    };
+    let difference = Difference {
+        peer: name.clone(),
+        added,
+        removed,
+        changed: vec![changed],
+        state: Vec::new(),
+    };
+    let peer = PeerChange {
+        difference,
+        presence: None,
+        prune: PruneReport {
+            counted: vec![key(text())],
+            total: 4,
+            max_count: 25,
+            max_percent: 20,
+            outcome: PruneOutcome::Blocked,
+        },
+    };
+    let diagnostic = |effect: Effect| {
+        let path = text().into();
+        let diagnostic = Diagnostic::new(Code::UnknownField, &path, Span::FILE, text());
+        ReportedDiagnostic {
+            diagnostic: diagnostic.with_help(text()).with_effect(effect),
+            is_new: true,
+        }
+    };
+    let effects = [Effect::Fail, Effect::Warn]
+        .into_iter()
+        .cycle()
+        .take(many * 2);
+    PlanReport {
+        fabric: Some("acme".to_owned()),
+        base: Some(Revision::commit("1111111111111111111111111111111111111111")),
+        head: Revision::working_tree(),
+        merge: None,
+        verdict: Verdict::Refused,
+        diagnostics: effects.map(diagnostic).collect(),
+        mended: 1,
+        frozen_peers: ["north".into()].into(),
+        fabric_frozen: false,
+        peers: vec![peer; many],
+        reach: reach::Difference {
+            opened,
+            closed,
+            undecided: vec![route.clone(); many],
+        },
+        gates: vec![GateVerdict {
+            gate: Gate::WidensAccess,
+            outcome: GateOutcome::Refused,
+            reasons: vec!["ledger-0 of east opens to clients of west".to_owned()],
+            reason_count: many,
+            trailer: Some("Weft-Approve: widens-access".to_owned()),
+            approved_by: Vec::new(),
+        }],
+        invariants: vec![
+            InvariantVerdict {
+                name: "tills-alone".to_owned(),
+                origin: origin("invariants/tills.yaml".to_owned()),
+                outcome: InvariantOutcome::Broken,
+                before: Some(InvariantOutcome::Holds),
+                counter_examples: vec![CounterExample {
+                    message: "shop/cart of west reaches pay/ledger of east".to_owned(),
+                    peer: name.clone(),
+                    route: Some(route),
+                    client: None,
+                    verdict: None,
+                    lost: Vec::new(),
+                }],
+            };
+            many
+        ],
+    }
+}
+
+const EXPORT: &str = "\
+apiVersion: clusterlink.net/v1alpha1
+kind: Export
+metadata: {name: ledger, namespace: pay}
+spec: {port: 80}
+";
+
 /// A usual remark.
 pub(super) fn remark(message: &str) -> Remark {
     let place = Place {
@@ -104,7 +276,7 @@ pub(super) fn remark(message: &str) -> Remark {
         }),
     };
     Remark::new(
-        Rule::of(Code::UnknownField),
+        remark::Rule::of(Code::UnknownField),
         Level::Error,
         message.to_owned(),
         place,

@@ -125,10 +125,7 @@ fn reporting(rule: &Rule) -> Reporting {
         id: rule.id,
         short_description: Text::new(rule.title),
         full_description: Text::new(rule.explanation),
-        help: Text::new(format!(
-            "{} `weft code {}` tells this too.",
-            rule.explanation, rule.id
-        )),
+        help: Text::new(rule.explanation),
         help_uri: (!REPOSITORY.is_empty()).then(|| {
             let anchor = rule.id.to_ascii_lowercase();
             format!("{REPOSITORY}/blob/main/docs/diagnostics.md#{anchor}")

@@ -1,5 +1,6 @@
 //! The prune budget: how much may be deleted in one peer at once.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::{self, Object, Prune};
@@ -17,7 +18,7 @@ pub struct Pruning {
 }
 
 /// What the prune budget says to what would go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PruneOutcome {
     /// It allows it.

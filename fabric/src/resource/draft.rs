@@ -108,8 +108,12 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Where its key stands, or the nearest key above it; never more than a line.
+    /// Where its key stands, or the first key of an item, or the nearest key above it; never more
+    /// than a line.
     pub(super) fn key_span(&self, pointer: &str) -> Span {
+        if let Some(first) = self.first_key(pointer) {
+            return first;
+        }
         let mut pointer = format!("{}{pointer}", self.base);
         loop {
             if let Some(span) = self.spans.key(&pointer) {
@@ -124,6 +128,21 @@ impl<'a> Draft<'a> {
         self.spans
             .key(&kind)
             .unwrap_or_else(|| self.spans.value(self.base))
+    }
+
+    /// Where the first key of an item of a sequence stands: of many items it tells which one is
+    /// meant.
+    fn first_key(&self, pointer: &str) -> Option<Span> {
+        let (list, _) = pointer.rsplit_once('/')?;
+        self.at(list)?.as_array()?;
+        let item = self.at(pointer)?.as_object()?;
+        match item.keys().next() {
+            Some(key) => {
+                let base = self.base;
+                self.spans.key(&format!("{base}{pointer}/{}", escape(key)))
+            }
+            None => Some(self.value_span(pointer)),
+        }
     }
 
     /// Reports something about the value at a pointer.

@@ -212,5 +212,6 @@ pub(super) fn decode(kind: Kind, value: Value) -> Result<Object, serde_json::Err
             Object::PrivilegedAccessPolicy(Deserialize::deserialize(value)?)
         }
         Kind::Instance => Object::Instance(Deserialize::deserialize(value)?),
+        Kind::Invariant => Object::Invariant(Deserialize::deserialize(value)?),
     })
 }

@@ -1,11 +1,12 @@
-//! Random policies and requests: `decide` against the oracle.
+//! `decide` against the oracle, asked of random policies and requests.
 
 use std::collections::BTreeMap;
 
 use fabric::policy::Outcome;
 use proptest::prelude::*;
 
-use super::oracle::{Answer, answer, named_specs, oracle, world};
+use super::drawn::{named_specs, world};
+use super::oracle::{Answer, answer, oracle};
 use super::world::{policies, told};
 
 proptest! {
@@ -13,7 +14,7 @@ proptest! {
 
     #[test]
     fn decide_is_the_oracle(specs in named_specs(), world in world()) {
-        let expected = oracle(&specs, &world);
+        let expected = oracle(&specs, &world.request());
         let forward = policies(specs.iter().map(|(name, spec)| (name.as_str(), spec)));
         prop_assert_eq!(told(forward.decide(&world.request())), expected.clone());
         // In whatever order they came.
@@ -34,7 +35,7 @@ proptest! {
                 Some(namespace) => format!("{namespace}/{}", key.name),
                 None => key.name.to_string(),
             };
-            let expected = answer(&specs[&name], &world);
+            let expected = answer(&specs[&name], &request);
             let agrees = match &considered.outcome {
                 Outcome::Matched => expected == Answer::Matches,
                 Outcome::UnknownClient => expected == Answer::Could,
@@ -62,7 +63,7 @@ fn every_kind_of_decision_is_drawn() {
             .new_tree(&mut runner)
             .unwrap()
             .current();
-        let decided = oracle(&specs, &world);
+        let decided = oracle(&specs, &world.request());
         let kind = match decided
             .split_once(" by ")
             .or_else(|| decided.split_once(" to "))

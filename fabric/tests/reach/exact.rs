@@ -16,7 +16,8 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::common::Files;
-use super::oracle::{named_specs, oracle, some_labels};
+use super::drawn::{named_specs, some_labels};
+use super::oracle::oracle;
 use super::told;
 use super::world::{Named, World};
 
@@ -226,7 +227,7 @@ impl Random {
                 },
                 export_peer: attributes(&route.export_peer, exporter),
             };
-            let told = oracle(&specs, &world);
+            let told = oracle(&specs, &world.request());
             let short = told
                 .replace("deny by default", "default")
                 .replace("deny, unknown to ", "unknown to ")

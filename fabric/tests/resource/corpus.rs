@@ -1,12 +1,15 @@
 //! `tests/corpus`: each file begins with the findings that it must have, no more and no less,
-//! one in a line: `# CODE line:column`.
+//! one in a line: `# CODE line:column`, and after it, where each field is gone through, which field
+//! of which kind it is.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use fabric::diagnostic::{Code, Effect, Finding};
 use fabric::document::Limits;
 use fabric::resource::{self, File};
+use serde_json::Value;
 
 #[expect(
     clippy::disallowed_methods,
@@ -37,6 +40,8 @@ fn read(text: &str) -> File {
 fn expected(text: &str) -> Vec<String> {
     text.lines()
         .map_while(|line| line.strip_prefix("# WEFT"))
+        // What follows is the field that the mistake is in.
+        .map(|line| line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" "))
         .map(|line| format!("WEFT{line}"))
         .collect()
 }
@@ -74,7 +79,7 @@ fn good_files_are_understood() {
 #[test]
 fn bad_files_are_refused_at_the_right_place() {
     let files = files("bad");
-    assert!(files.len() >= 60, "{}", files.len());
+    assert!(files.len() >= 260, "{}", files.len());
     let mut wrong = String::new();
     for (name, text) in files {
         let file = read(&text);
@@ -87,6 +92,147 @@ fn bad_files_are_refused_at_the_right_place() {
         assert!(file.findings.iter().any(frozen), "{name}");
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Every code that one file can bring forth has a file, but for those that it takes a large or
+/// an illegible one for.
+#[test]
+fn every_code_of_a_single_file_has_its_place() {
+    let mut missing: BTreeSet<Code> = Code::ALL
+        .iter()
+        .copied()
+        .filter(|code| code.as_str() < "WEFT0200" && *code != Code::MisplacedKind)
+        .collect();
+    for (_, text) in files("good").into_iter().chain(files("bad")) {
+        for line in expected(&text) {
+            let code = line.split(' ').next().unwrap();
+            missing.remove(&code.parse().unwrap());
+        }
+    }
+    let object = "kind: Export\n---\n";
+    let large = |limits: &Limits, bytes: &[u8]| found(&resource::read(bytes, limits));
+    let few = Limits {
+        documents: 2,
+        nodes: 9,
+        ..Limits::default()
+    };
+    let text = "a: \u{e9}\n".replace('\u{e9}', "X");
+    let not_utf8: Vec<u8> = text
+        .bytes()
+        .map(|byte| if byte == b'X' { 0xe9 } else { byte })
+        .collect();
+    let long = format!("{}\n", "#".repeat(1 << 20));
+    for (limits, bytes, place) in [
+        (Limits::default(), not_utf8, "WEFT0001 1:4"),
+        (Limits::default(), long.into_bytes(), "WEFT0010 0:0"),
+        (few, object.repeat(3).into_bytes(), "WEFT0012 5:1"),
+        (
+            few,
+            b"a: [1, 2, 3, 4, 5, 6, 7, 8]\n".to_vec(),
+            "WEFT0016 1:23",
+        ),
+    ] {
+        let found = large(&limits, &bytes);
+        assert!(
+            found.iter().any(|found| found == place),
+            "{place}: {found:?}"
+        );
+        missing.remove(&place[..8].parse().unwrap());
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Every field of every kind, as the schemas have them, has a file in which it is wrong.
+#[test]
+fn every_field_of_every_kind_has_its_place() {
+    let mut gone_through = BTreeSet::new();
+    for (name, text) in files("bad") {
+        for line in text.lines().map_while(|line| line.strip_prefix("# ")) {
+            let [_, place, field] = line.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                continue;
+            };
+            // It is what it says: the finding stands behind the field's key.
+            let line: usize = place.split(':').next().unwrap().parse().unwrap();
+            let line = text.lines().nth(line - 1).unwrap();
+            let key = field.rsplit('/').next().unwrap();
+            assert!(
+                key == "*" || line.contains(&format!("{key}:")),
+                "{name}: {line}"
+            );
+            gone_through.insert(field.to_owned());
+        }
+    }
+    let mut fields = BTreeSet::new();
+    for kind in [
+        "Export",
+        "Import",
+        "Peer",
+        "AccessPolicy",
+        "Instance",
+        "Fabric",
+        "Revocations",
+        "Workloads",
+    ] {
+        let schema = schema(kind);
+        let mut all = BTreeSet::new();
+        properties(&schema, &schema, "", &mut all);
+        // Those that all kinds share count once; what only a server writes is WEFT0110.
+        let is_shared = |field: &String| !field.starts_with("/spec");
+        fields.extend(
+            all.into_iter()
+                .filter(|field| !is_shared(field))
+                .map(|field| format!("{kind}{field}")),
+        );
+    }
+    for field in [
+        "apiVersion",
+        "metadata",
+        "metadata/name",
+        "metadata/namespace",
+        "metadata/labels",
+        "metadata/labels/*",
+        "metadata/annotations",
+        "metadata/annotations/*",
+    ] {
+        fields.insert(format!("Export/{field}"));
+    }
+    assert!(fields.len() >= 75, "{}", fields.len());
+    let missing: Vec<_> = fields.difference(&gone_through).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the library reads no disk, but its tests do"
+)]
+fn schema(kind: &str) -> Value {
+    let name = format!("../schemas/{}.json", kind.to_lowercase());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The properties of a schema, as pointers in which `*` stands for any item or key.
+fn properties(schema: &Value, root: &Value, at: &str, found: &mut BTreeSet<String>) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => root.pointer(&reference[1..]).unwrap(),
+        None => schema,
+    };
+    for one_of in ["anyOf", "oneOf", "allOf"] {
+        for schema in schema[one_of].as_array().into_iter().flatten() {
+            properties(schema, root, at, found);
+        }
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        let at = format!("{at}/{name}");
+        properties(property, root, &at, found);
+        found.insert(at);
+    }
+    if schema["items"].is_object() {
+        properties(&schema["items"], root, &format!("{at}/*"), found);
+    }
+    if schema["additionalProperties"].is_object() {
+        found.insert(format!("{at}/*"));
+    }
 }
 
 #[test]

@@ -17,8 +17,9 @@ use tokio::time::timeout;
 use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
 use crate::dial;
+use crate::judge;
 use crate::limits::{self, Slot};
-use crate::live::{Subject, decide_import};
+use crate::live::Subject;
 use crate::metrics::{ResultLabel, Side};
 use crate::state::State;
 use crate::tunnel::connection::{Closed, MAX_EARLY, OpenError};
@@ -206,16 +207,15 @@ async fn find<'a>(
                 text,
             });
         };
-        let Some(remote) = snapshot.remotes.get(&source.peer) else {
-            fail(Outcome::UnknownPeer, None, String::new());
-            continue;
-        };
-        let decision = decide_import(snapshot, client, import, source, remote);
-        let (outcome, rule) = Outcome::of_policy(&decision);
+        let (outcome, rule) = judge::outbound(snapshot, client, import, source);
         if outcome != Outcome::Allowed {
             fail(outcome, rule, String::new());
             continue;
         }
+        let Some(remote) = snapshot.remotes.get(&source.peer) else {
+            fail(Outcome::UnknownPeer, None, String::new());
+            continue;
+        };
         let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
         let Some(slot) = state.tunnels.take(&source.peer, bound) else {
             fail(Outcome::Limit, None, "tunnels of the peer".to_owned());

@@ -1,11 +1,13 @@
 use anyhow::{Context as _, Result};
 use fabric::api::Action;
-use fabric::attributes::{Client, PeerAttributes};
+use fabric::attributes::Client;
 use fabric::diagnostic::nearest;
+use fabric::judge::{Connection, Question, Refusal};
 use fabric::name::{ObjectKey, ObjectName, PeerName};
 use fabric::origin::Origin;
-use fabric::policy::{Decision, Policies, Reason, Request};
-use fabric::snapshot::{Import, Snapshot, Source};
+use fabric::policy::{Decision, Reason};
+use fabric::snapshot::{Import, Snapshot};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Snapshots;
@@ -13,8 +15,8 @@ use super::show::StepShown;
 use crate::failure::Hint as _;
 
 /// What comes of a connection.
-#[derive(Debug, Serialize)]
-pub(super) struct Verdict {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Verdict {
     /// Whether it is let through by way of at least one source.
     pub(super) allowed: bool,
     /// The peer where it begins.
@@ -30,7 +32,7 @@ pub(super) struct Verdict {
 }
 
 /// What comes of a connection by way of one source.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SourceVerdict {
     /// Whether both sides let it through.
     pub(super) allowed: bool,
@@ -45,7 +47,7 @@ pub(super) struct SourceVerdict {
 }
 
 /// What one side decides.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Side {
     /// Whether it lets the connection through.
@@ -60,7 +62,7 @@ pub(super) struct Side {
 }
 
 /// Why a side decides so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Why {
     /// A policy says so.
@@ -78,7 +80,7 @@ pub(super) enum Why {
 }
 
 /// A policy, and where it stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Place {
     /// Which policy it is.
     pub(super) key: ObjectKey,
@@ -96,17 +98,17 @@ pub(super) fn judge(
 ) -> Result<Verdict> {
     let here = snapshots.named(peer)?.clone();
     let found = find(&here, import)?;
-    let connection = Connection {
-        client,
-        import: found,
-        here: &here,
-        with_steps,
+    let mut verdict = |source| {
+        let connection = Connection {
+            client,
+            import: found,
+            source,
+            here: &here,
+            there: snapshots.of(&source.peer),
+        };
+        SourceVerdict::of(&connection, with_steps)
     };
-    let sources: Vec<_> = found
-        .sources
-        .iter()
-        .map(|source| connection.judge(source, snapshots.of(&source.peer)))
-        .collect();
+    let sources: Vec<_> = found.sources.iter().map(&mut verdict).collect();
     Ok(Verdict {
         allowed: sources.iter().any(|source| source.allowed),
         peer: peer.clone(),
@@ -128,80 +130,38 @@ fn find<'a>(here: &'a Snapshot, import: &ObjectName) -> Result<&'a Import> {
     }
 }
 
-/// The connection that is judged.
-struct Connection<'a> {
-    client: Option<&'a Client>,
-    import: &'a Import,
-    here: &'a Snapshot,
-    with_steps: bool,
-}
+// === impl SourceVerdict ===
 
-// === impl Connection ===
-
-impl Connection<'_> {
-    fn judge(&self, source: &Source, there: Option<&Snapshot>) -> SourceVerdict {
-        let importer = self.judge_importer(source);
-        let exporter = match there {
-            Some(there) => self.judge_exporter(source, there),
-            None => Side::refuse(Why::NoPeer),
-        };
-        SourceVerdict {
+impl SourceVerdict {
+    fn of(connection: &Connection<'_>, with_steps: bool) -> Self {
+        let importer = Side::of(connection.importer(), with_steps);
+        let exporter = Side::of(connection.exporter(), with_steps);
+        Self {
             allowed: importer.allowed && exporter.allowed,
-            peer: source.peer.clone(),
-            export: source.export.name.clone(),
+            peer: connection.source.peer.clone(),
+            export: connection.source.export.name.clone(),
             importer,
             exporter,
         }
     }
-
-    fn judge_importer(&self, source: &Source) -> Side {
-        let Some(remote) = self.here.remotes.get(&source.peer) else {
-            return Side::refuse(Why::NotPeered);
-        };
-        let request = Request {
-            namespace: self.import.name.namespace(),
-            client: self.client,
-            client_peer: &self.here.peer,
-            export: &source.export,
-            export_peer: &remote.peer,
-        };
-        Side::of(&self.here.policies, &request, self.with_steps)
-    }
-
-    fn judge_exporter(&self, source: &Source, there: &Snapshot) -> Side {
-        let Some(known) = known_peer(there, &self.here.peer.name) else {
-            return Side::refuse(Why::NotPeered);
-        };
-        let Some(export) = there.exports.get(&source.export.name) else {
-            return Side::refuse(Why::NoExport);
-        };
-        let request = Request {
-            namespace: export.attributes.name.namespace(),
-            client: self.client,
-            client_peer: known,
-            export: &export.attributes,
-            export_peer: &there.peer,
-        };
-        Side::of(&there.policies, &request, self.with_steps)
-    }
-}
-
-fn known_peer<'a>(there: &'a Snapshot, name: &PeerName) -> Option<&'a PeerAttributes> {
-    there.remotes.get(name).map(|remote| &remote.peer)
 }
 
 // === impl Side ===
 
 impl Side {
-    fn of(policies: &Policies, request: &Request<'_>, with_steps: bool) -> Self {
-        let Decision { action, reason } = policies.decide(request);
+    fn of(question: Result<Question<'_>, Refusal>, with_steps: bool) -> Self {
+        let question = match question {
+            Ok(question) => question,
+            Err(refusal) => return Self::refuse(refusal),
+        };
+        let Decision { action, reason } = question.decide();
         let (reason, rule) = match reason {
             Reason::Rule(rule) => (Why::Policy, Some(rule)),
             Reason::UnknownClient(rule) => (Why::UnknownClient, Some(rule)),
             Reason::DefaultDeny => (Why::DefaultDeny, None),
         };
         let steps = match with_steps {
-            true => policies.steps(request).iter().map(StepShown::of).collect(),
+            true => question.steps().iter().map(StepShown::of).collect(),
             false => Vec::new(),
         };
         Self {
@@ -215,10 +175,14 @@ impl Side {
         }
     }
 
-    const fn refuse(reason: Why) -> Self {
+    const fn refuse(refusal: Refusal) -> Self {
         Self {
             allowed: false,
-            reason,
+            reason: match refusal {
+                Refusal::NoPeer => Why::NoPeer,
+                Refusal::NotPeered => Why::NotPeered,
+                Refusal::NoExport => Why::NoExport,
+            },
             rule: None,
             steps: Vec::new(),
         }
