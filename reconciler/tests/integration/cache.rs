@@ -1,9 +1,5 @@
 //! What was read of commits is kept on disk, and whatever becomes of it, nothing comes out
 //! otherwise.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test lays down is right or it must fail"
-)]
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
