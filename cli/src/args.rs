@@ -55,6 +55,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Create(command::create::Create),
     Validate(command::validate::Validate),
+    Fmt(command::fmt::Fmt),
     Plan(command::plan::Plan),
     Explain(command::explain::Explain),
     Run(Box<command::run::Run>),
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Deploy(command::deploy::Deploy),
     #[command(subcommand)]
     Delete(command::delete::Delete),
+    #[command(subcommand)]
+    Hook(command::hook::Hook),
     Code(command::code::Code),
     Completions(command::completions::Completions),
 }

@@ -7,7 +7,9 @@ pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod explain;
+pub(crate) mod fmt;
 pub(crate) mod gateway;
+pub(crate) mod hook;
 pub(crate) mod init;
 pub(crate) mod operator;
 pub(crate) mod plan;
@@ -23,6 +25,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
         Command::Init(command) => command.run(),
         Command::Create(command) => command.run(),
         Command::Validate(command) => command.run(),
+        Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Run(command) => command.run(),
@@ -32,6 +35,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
         Command::Operator(command) => command.run(),
         Command::Deploy(command) => command.run(),
         Command::Delete(command) => command.run(),
+        Command::Hook(command) => command.run(),
         Command::Code(command) => command.run(),
         Command::Completions(command) => command.run(),
     }

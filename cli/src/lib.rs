@@ -14,6 +14,8 @@ mod log;
 mod output;
 mod render;
 mod repository;
+mod rewrite;
+pub mod schema;
 mod signals;
 mod source;
 
@@ -34,6 +36,8 @@ pub mod exit {
     pub const FAILURE: u8 = 2;
     /// Changes are present, where that was asked for.
     pub const CHANGES: u8 = 3;
+    /// A gate wants an approval that no commit gives.
+    pub const GATE: u8 = 4;
 }
 
 /// Runs the command that the arguments name.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context as _, bail};
 
-/// A form of results.
+/// A form of results that are no report on a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// For people.
@@ -17,63 +17,137 @@ pub(crate) enum Format {
     Json,
 }
 
+/// A form of a report on a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// For services that keep the findings of analyses.
+    Sarif,
+    /// For services that show the results of tests.
+    Junit,
+    /// For the log of a workflow on GitHub, which shows them beside the lines of a change.
+    Github,
+    /// For a comment on a change, or the summary of a job.
+    Markdown,
+}
+
+/// The forms that a command has.
+pub(crate) trait Form: Copy + Send + Sync + 'static {
+    /// Each with the name that it is asked for by.
+    const ALL: &'static [(&'static str, Self)];
+
+    /// What `--help` says of the option.
+    const HELP: &'static str;
+}
+
 /// One form of results, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Output {
-    format: Format,
+pub(crate) struct Output<F> {
+    format: F,
     /// The standard output where there is none.
     file: Option<PathBuf>,
 }
 
 /// The option `-o`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct OutputArgs {
+pub(crate) struct OutputArgs<F: Form = Format> {
     /// The form of the results, and optionally the file that they go to
-    ///
-    /// FORMAT is `text` or `json`. May be given several times, for example `-o text -o
-    /// json=report.json`. The fields of the JSON form are only ever added to as long as its
-    /// `formatVersion` stays the same.
     #[arg(
         short = 'o',
         long = "format",
         value_name = "FORMAT[=FILE]",
-        default_value = "text"
+        default_value = "text",
+        long_help = F::HELP
     )]
-    outputs: Vec<Output>,
+    outputs: Vec<Output<F>>,
+}
+
+// === impl Form ===
+
+impl Form for Format {
+    const ALL: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+
+    const HELP: &'static str = "\
+The form of the results, and optionally the file that they go to
+
+FORMAT is `text` or `json`. May be given several times, for example `-o text -o json=report.json`. \
+The fields of the JSON form are only ever added to as long as its `formatVersion` stays the same.";
+}
+
+impl Form for ReportFormat {
+    const ALL: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("json", Self::Json),
+        ("sarif", Self::Sarif),
+        ("junit", Self::Junit),
+        ("github", Self::Github),
+        ("markdown", Self::Markdown),
+    ];
+
+    const HELP: &'static str = "\
+The form of the results, and optionally the file that they go to
+
+FORMAT is one of
+
+  text      for people
+  json      for programs; `schemas/` describes it
+  sarif     for code scanning (SARIF 2.1.0)
+  junit     for what shows the results of tests
+  github    for the log of a workflow: annotations on the lines of a change
+  markdown  for a comment on a change, or the summary of a job
+
+May be given several times, for example `-o text -o json=report.json`. The fields of the JSON form \
+are only ever added to as long as its `formatVersion` stays the same.";
 }
 
 // === impl Output ===
 
-impl FromStr for Output {
+impl<F: Form> FromStr for Output<F> {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (format, file) = match text.split_once('=') {
+        let (name, file) = match text.split_once('=') {
             Some((_, "")) => return Err("no file stands after '='".to_owned()),
-            Some((format, file)) => (format, Some(file.into())),
+            Some((name, file)) => (name, Some(file.into())),
             None => (text, None),
         };
-        let format = match format {
-            "text" => Format::Text,
-            "json" => Format::Json,
-            other => return Err(format!("the format {other:?} isn't one of: text, json")),
-        };
-        Ok(Self { format, file })
+        match F::ALL.iter().find(|(known, _)| *known == name) {
+            Some((_, format)) => Ok(Self {
+                format: *format,
+                file,
+            }),
+            None => Err(refusal::<F>(name)),
+        }
+    }
+}
+
+/// Why a command doesn't have a form.
+fn refusal<F: Form>(name: &str) -> String {
+    let names: Vec<_> = F::ALL.iter().map(|(name, _)| *name).collect();
+    let names = names.join(", ");
+    match ReportFormat::ALL.iter().any(|(known, _)| *known == name) {
+        true => format!("the format {name} makes no sense for this command, which has: {names}"),
+        false => format!("the format {name:?} isn't one of: {names}"),
     }
 }
 
 // === impl OutputArgs ===
 
-impl OutputArgs {
+impl<F: Form> OutputArgs<F> {
     /// Writes the results in every form that was asked for.
     pub(crate) fn write(
         &self,
-        mut render: impl FnMut(Format, &mut dyn Write) -> io::Result<()>,
+        mut render: impl FnMut(F, &mut dyn Write) -> io::Result<()>,
     ) -> anyhow::Result<()> {
         if self.outputs.iter().filter(|o| o.file.is_none()).count() > 1 {
             bail!("only one form of the results can go to the standard output");
         }
-        for output in &self.outputs {
+        // What goes to a pipe that somebody closes comes last, and files are whole whatever happens.
+        let (files, pipes): (Vec<_>, Vec<_>) = self.outputs.iter().partition(|o| o.file.is_some());
+        for output in files.into_iter().chain(pipes) {
             match &output.file {
                 Some(path) => write_file(path, |out| render(output.format, out))
                     .with_context(|| format!("cannot write {}", path.display()))?,
@@ -155,10 +229,22 @@ mod tests {
             ("json=a=b", Some((json, Some("a=b".into())))),
             ("text", Some((Format::Text, None))),
             ("yaml", None),
+            ("sarif", None),
             ("json=", None),
         ] {
             let wanted = wanted.map(|(format, file)| Output { format, file });
-            assert_eq!(text.parse::<Output>().ok(), wanted, "{text}");
+            assert_eq!(text.parse::<Output<Format>>().ok(), wanted, "{text}");
         }
+        for (name, format) in ReportFormat::ALL {
+            let output = format!("{name}=file").parse::<Output<ReportFormat>>();
+            assert_eq!(output.unwrap().format, *format);
+        }
+    }
+
+    #[test]
+    fn what_a_command_lacks_is_told_apart_from_what_there_is_not() {
+        let refused = |text: &str| text.parse::<Output<Format>>().unwrap_err();
+        insta::assert_snapshot!(refused("sarif=x"), @"the format sarif makes no sense for this command, which has: text, json");
+        insta::assert_snapshot!(refused("yaml"), @r#"the format "yaml" isn't one of: text, json"#);
     }
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use fabric::diagnostic::Effect;
 use fabric::fabric::{Build, LastGood, build};
+use fabric::gate::ApprovingCommit;
+use fabric::origin::Revision;
 use fabric::tree::{Limits, Tree};
 use jiff::Timestamp;
-use reconciler::git::{self, BlobCache, Repository};
+use reconciler::git::{self, BlobCache, Merged, Repository};
 
 use crate::output::tell;
 use crate::repository::FabricDirectory;
@@ -189,22 +191,34 @@ impl Source {
     }
 
     fn working_tree(&self) -> anyhow::Result<Tree> {
-        std::fs::metadata(&self.path)
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
-        // Without a fabric.yaml its absence is to be told of the directory that was named.
-        let top = FabricDirectory::around(&self.path)?;
-        let top = top.as_ref().map_or(&*self.path, FabricDirectory::path);
-        let tree = git::working_tree(top, &self.limits)?;
+        let tree = git::working_tree(&self.top()?, &self.limits)?;
         git::read_ahead(&tree);
         Ok(tree)
     }
 
+    /// The directory whose files on disk are read.
+    pub(crate) fn top(&self) -> anyhow::Result<PathBuf> {
+        std::fs::metadata(&self.path)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        // Without a fabric.yaml its absence is to be told of the directory that was named.
+        let top = FabricDirectory::around(&self.path)?;
+        Ok(top.map_or_else(|| self.path.clone(), |top| top.path().to_owned()))
+    }
+
     fn commit(&mut self, revision: &str) -> anyhow::Result<Tree> {
         let repository = self.repository()?;
-        let commit = repository.resolve(revision)?;
-        let tree = repository.tree(commit.id, &self.limits, &mut self.cache)?;
+        let id = match repository.find_tree(revision) {
+            Some(tree) => tree,
+            None => repository.resolve(revision)?.id,
+        };
+        let tree = repository.tree(id, &self.limits, &mut self.cache)?;
         git::read_ahead(&tree);
         Ok(tree)
+    }
+
+    /// Whether a revision names a tree without a commit.
+    pub(crate) fn is_tree(&self, revision: &str) -> anyhow::Result<bool> {
+        Ok(self.repository()?.find_tree(revision).is_some())
     }
 
     /// The Git repository.
@@ -234,6 +248,40 @@ impl Source {
             0 => Ok(None),
             _ => Ok(Some(commit.parent_id(0).with_context(failed)?.to_string())),
         }
+    }
+
+    /// The commits in the history of some that aren't in that of an older one, the newest first.
+    pub(crate) fn commits(
+        &self,
+        old: Option<&Revision>,
+        new: &[&str],
+    ) -> anyhow::Result<Vec<ApprovingCommit>> {
+        if self.is_unborn()? {
+            return Ok(Vec::new());
+        }
+        let repository = self.repository()?;
+        let old = old.and_then(|old| git::CommitId::try_from(old).ok());
+        let new = new
+            .iter()
+            .map(|revision| Ok(repository.resolve(revision)?.id))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let commits = repository.commits(old, &new)?.into_iter();
+        Ok(commits
+            .map(|(id, message)| ApprovingCommit {
+                revision: id.revision(),
+                message,
+            })
+            .collect())
+    }
+
+    /// What merging commits onto another comes to, one after the other.
+    pub(crate) fn merge(
+        &mut self,
+        onto: git::CommitId,
+        commits: &[git::CommitId],
+    ) -> anyhow::Result<Merged> {
+        let repository = self.repository()?;
+        Ok(repository.merge(onto, commits, &self.limits, &mut self.cache)?)
     }
 
     /// What a tree comes to by itself: nothing is known of an earlier good state.

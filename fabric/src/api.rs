@@ -14,6 +14,7 @@ mod fabric_sync;
 mod gateway_report;
 mod import;
 mod instance;
+mod invariant;
 mod label;
 mod metadata;
 mod object;
@@ -42,6 +43,7 @@ pub use import::{Import, ImportSource, ImportSpec, LoadBalancing};
 pub use instance::{
     Dataplane, DataplaneType, Ingress, IngressType, Instance, InstanceSpec, LogLevel,
 };
+pub use invariant::{Invariant, InvariantRule, InvariantSpec, Losing};
 pub use label::{LabelError, check_label_key, check_label_value};
 pub use metadata::Metadata;
 pub use object::Object;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::name::{ObjectName, PeerName};
@@ -13,7 +14,9 @@ use crate::name::{ObjectName, PeerName};
 pub type Labels = BTreeMap<String, String>;
 
 /// What is known of the workload that opens a connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct Client {
     /// The namespace that the workload lives in.

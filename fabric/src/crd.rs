@@ -116,7 +116,7 @@ impl CustomKind {
             Kind::Instance => Some(Self::Instance),
             Kind::Peer => Some(Self::Peer),
             Kind::PrivilegedAccessPolicy => Some(Self::PrivilegedAccessPolicy),
-            Kind::Fabric | Kind::Revocations | Kind::Workloads => None,
+            Kind::Fabric | Kind::Revocations | Kind::Workloads | Kind::Invariant => None,
         }
     }
 

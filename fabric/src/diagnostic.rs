@@ -1,15 +1,22 @@
 //! What is wrong, where, what it does, and how to mend it.
 
 mod code;
+mod fix;
+mod short;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use code::Code;
+pub use fix::{Edit, Fix, apply};
+pub use short::short;
 
 /// What a diagnostic does, from the least to the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
     /// Worth knowing; changes nothing.
@@ -24,7 +31,18 @@ pub enum Effect {
 
 /// A stretch of a file's text.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub struct Span {
     /// The first byte.
@@ -38,7 +56,7 @@ pub struct Span {
 }
 
 /// A place in a file, and what is to say about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Label {
     /// The file's path inside the repository, as it is (escape it before you print it).
     pub path: Arc<str>,
@@ -49,7 +67,7 @@ pub struct Label {
 }
 
 /// One thing that is to be reported.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Diagnostic {
     /// Which kind of thing, stably.
     pub code: Code,
@@ -62,6 +80,9 @@ pub struct Diagnostic {
     /// How to mend it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// What mends it for certain; in the file of the offending place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<Fix>,
     /// Whether the place may be shown: false where the text is a secret.
     #[serde(skip)]
     pub shows_source: bool,
@@ -81,6 +102,8 @@ pub struct Finding {
     pub labels: Vec<(Span, String)>,
     /// How to mend it.
     pub help: Option<String>,
+    /// What mends it for certain.
+    pub fix: Option<Fix>,
     /// Whether the place may be shown: false where the text is a secret.
     pub shows_source: bool,
 }
@@ -117,7 +140,7 @@ impl Diagnostic {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some(label) = self.labels.first_mut() {
-            label.text = text.into();
+            label.text = short(text.into());
         }
         self
     }
@@ -128,7 +151,7 @@ impl Diagnostic {
         self.labels.push(Label {
             path: Arc::clone(path),
             span,
-            text: text.into(),
+            text: short(text.into()),
         });
         self
     }
@@ -136,7 +159,7 @@ impl Diagnostic {
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
         self
     }
 
@@ -174,9 +197,10 @@ impl Finding {
         Self {
             code,
             effect: code.effect(),
-            message: message.into(),
+            message: short(message.into()),
             labels: vec![(span, String::new())],
             help: None,
+            fix: None,
             shows_source: true,
         }
     }
@@ -192,7 +216,7 @@ impl Finding {
     #[must_use]
     pub fn with_text(mut self, text: impl Into<String>) -> Self {
         if let Some((_, words)) = self.labels.first_mut() {
-            *words = text.into();
+            *words = short(text.into());
         }
         self
     }
@@ -200,14 +224,21 @@ impl Finding {
     /// The same with a related place in the same file.
     #[must_use]
     pub fn with_related(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push((span, text.into()));
+        self.labels.push((span, short(text.into())));
         self
     }
 
     /// The same with a way to mend it.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(short(help.into()));
+        self
+    }
+
+    /// The same with what mends it for certain.
+    #[must_use]
+    pub fn with_fix(mut self, fix: impl Into<Option<Fix>>) -> Self {
+        self.fix = fix.into();
         self
     }
 
@@ -232,6 +263,7 @@ impl Finding {
             message: self.message.clone(),
             labels: self.labels.iter().map(label).collect(),
             help: self.help.clone(),
+            fix: self.fix.clone(),
             shows_source: self.shows_source,
         }
     }
@@ -256,4 +288,18 @@ pub fn nearest<'a>(
         .filter(|(distance, candidate)| *distance * 3 <= candidate.chars().count().max(3))
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// The candidate that differs in nothing but capitals, else the [`nearest`] one.
+#[must_use]
+pub fn nearest_or_same<'a>(
+    written: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let same = |candidate: &&str| candidate.eq_ignore_ascii_case(written);
+    candidates
+        .clone()
+        .into_iter()
+        .find(same)
+        .or_else(|| nearest(written, candidates))
 }

@@ -130,5 +130,10 @@ impl Default for Limits {
     }
 }
 
+/// Whether a plain scalar of this text is a string to every tool.
+pub(crate) fn is_plain_text(text: &str) -> bool {
+    scalar::read(text) == scalar::Plain::Text
+}
+
 #[cfg(test)]
 mod tests;

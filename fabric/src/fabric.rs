@@ -48,6 +48,9 @@ pub struct Fabric {
     pub revoked: BTreeSet<Fingerprint>,
     /// The privileged policies for every peer, or for those that their selector names.
     pub policies: Vec<SharedPolicy>,
+    /// What must be true of the fabric, for [`crate::invariant::check`] alone; in the order of
+    /// their names.
+    pub invariants: Vec<Item>,
     /// The units in force.
     pub units: BTreeMap<PeerName, Unit>,
     /// The peers whose unit is broken at the revision: what they export beside what is in force, if
@@ -281,6 +284,7 @@ impl Fabric {
                 .map(|entry| entry.fingerprint)
                 .collect(),
             policies: shared.policies.clone(),
+            invariants: shared.invariants.clone(),
             units: BTreeMap::new(),
             unknown: BTreeSet::new(),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The name of a peer: a lower-case DNS name, as its certificate carries it.
@@ -23,7 +24,9 @@ pub struct ObjectName {
 }
 
 /// The kinds of object that a fabric repository holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[allow(missing_docs, reason = "each variant is the kind of its name")]
 pub enum Kind {
     Fabric,
@@ -35,10 +38,13 @@ pub enum Kind {
     AccessPolicy,
     PrivilegedAccessPolicy,
     Instance,
+    Invariant,
 }
 
 /// What identifies an object within one peer: kind, namespace (none when cluster-scoped) and name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ObjectKey {
     /// The object's kind.
     pub kind: Kind,
@@ -178,7 +184,7 @@ impl fmt::Display for ObjectName {
 
 impl Kind {
     /// Every kind, in the order in which they are listed to people.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Fabric,
         Self::Revocations,
         Self::Workloads,
@@ -188,6 +194,7 @@ impl Kind {
         Self::AccessPolicy,
         Self::PrivilegedAccessPolicy,
         Self::Instance,
+        Self::Invariant,
     ];
 
     /// The kind as YAML's `kind:` spells it.
@@ -203,6 +210,7 @@ impl Kind {
             Self::AccessPolicy => "AccessPolicy",
             Self::PrivilegedAccessPolicy => "PrivilegedAccessPolicy",
             Self::Instance => "Instance",
+            Self::Invariant => "Invariant",
         }
     }
 
@@ -210,7 +218,9 @@ impl Kind {
     #[must_use]
     pub const fn api_version(self) -> &'static str {
         match self {
-            Self::Fabric | Self::Revocations | Self::Workloads => "weft.dev/v1alpha1",
+            Self::Fabric | Self::Revocations | Self::Workloads | Self::Invariant => {
+                "weft.dev/v1alpha1"
+            }
             _ => "clusterlink.net/v1alpha1",
         }
     }

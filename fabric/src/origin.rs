@@ -3,15 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A state of the repository: a commit's id in hex, or the working tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(transparent)]
 pub struct Revision(Arc<str>);
 
 /// The place that a planned object, and so a policy rule, comes from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Origin {
     /// The revision in which the object's content was read.
     pub revision: Revision,
@@ -37,6 +42,12 @@ impl Revision {
     #[must_use]
     pub fn working_tree() -> Self {
         Self("working-tree".into())
+    }
+
+    /// What merging two commits comes to, which no commit holds yet.
+    #[must_use]
+    pub fn merge_result() -> Self {
+        Self("merge-result".into())
     }
 
     /// What objects that were applied by hand are at, who have no repository.

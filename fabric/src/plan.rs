@@ -4,11 +4,13 @@
 //! which compiles it into a [`Snapshot`](crate::snapshot::Snapshot).
 
 pub mod action;
+mod budget;
 mod difference;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{self, ExportHosts, Fingerprint, Heartbeat, Limits, Object, Prune, Workload};
@@ -17,6 +19,7 @@ use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 
+pub use budget::{PruneOutcome, Pruning, is_counted};
 pub use difference::{Change, Difference, FieldChange, diff};
 pub use state::Assembly;
 
@@ -38,7 +41,7 @@ pub struct Plan {
 }
 
 /// An object that is to be in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedObject {
     /// Which object it is.
     pub key: ObjectKey,

@@ -7,6 +7,7 @@ mod attribute;
 mod condition;
 pub mod effects;
 mod possible;
+pub(crate) mod selection;
 mod selector;
 mod set;
 mod steps;
@@ -14,10 +15,11 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attribute::Side;
-pub(crate) use condition::{Asked, Condition, Conditions};
+pub(crate) use condition::{Asked, Conditions};
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};
@@ -42,7 +44,7 @@ struct Tier {
 }
 
 /// The policy that decided, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct Rule {
     /// Which policy it is.
     pub key: ObjectKey,

@@ -10,10 +10,13 @@ mod cover;
 mod diagram;
 mod difference;
 mod engine;
+mod group;
 mod network;
+mod region;
 mod search;
 mod values;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::Operator;
@@ -23,10 +26,11 @@ use crate::name::{ObjectName, PeerName};
 use crate::policy::Rule;
 
 pub use attribute::{ClientAttribute, UnknownAttribute};
+pub use group::{Group, ImportingPeer, Service};
 pub use search::{Reach, Search, Selection, Wanted, Witness};
 
 /// One way to a service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
     /// The peer that exports the service.
@@ -40,7 +44,7 @@ pub struct Route {
 }
 
 /// Some clients of a route, all of those that are described.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Clients {
     /// Those that the importing peer knows and for which every term holds; all where there is none.
@@ -50,7 +54,7 @@ pub enum Clients {
 }
 
 /// A condition on one attribute of a client.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientTerm {
     /// The attribute: `namespace`, `service-account` or `labels.KEY`.
@@ -63,8 +67,9 @@ pub struct ClientTerm {
 }
 
 /// What is decided on the two sides of a route.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "RouteVerdict")]
 pub struct Verdict {
     /// Whether both sides let the connection through.
     pub allowed: bool,
@@ -75,7 +80,7 @@ pub struct Verdict {
 }
 
 /// What decides on one side.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Why {
     /// This policy allows it.
@@ -91,7 +96,7 @@ pub enum Why {
 }
 
 /// Clients of a route for whom access opens or closes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Flip {
     /// The way.
@@ -107,8 +112,9 @@ pub struct Flip {
 }
 
 /// What two states of a repository let through differently.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ReachDifference")]
 pub struct Difference {
     /// Access that opens.
     pub opened: Vec<Flip>,

@@ -1,5 +1,6 @@
 //! Documents to typed objects, each checked by itself.
 
+mod certain;
 mod draft;
 mod kept;
 mod metadata;

@@ -2,6 +2,7 @@
 //! embedded here, and asked for every structural verdict.
 
 pub(crate) mod generate;
+mod written;
 
 use std::sync::LazyLock;
 
@@ -31,6 +32,7 @@ pub const fn text(kind: Kind) -> &'static str {
         Kind::AccessPolicy => include_str!("../../schemas/accesspolicy.json"),
         Kind::PrivilegedAccessPolicy => include_str!("../../schemas/privilegedaccesspolicy.json"),
         Kind::Instance => include_str!("../../schemas/instance.json"),
+        Kind::Invariant => include_str!("../../schemas/invariant.json"),
     }
 }
 
@@ -56,7 +58,8 @@ pub(crate) fn of(kind: Kind) -> &'static Schema {
         Import,
         AccessPolicy,
         PrivilegedAccessPolicy,
-        Instance
+        Instance,
+        Invariant
     )
 }
 
@@ -88,6 +91,11 @@ impl Schema {
             return Vec::new();
         }
         self.validator.iter_errors(object).collect()
+    }
+
+    /// The schema itself.
+    pub(crate) const fn document(&self) -> &Value {
+        &self.document
     }
 
     /// The part of the schema that an error comes from: the parent of its keyword.

@@ -180,6 +180,7 @@ impl Snapshot {
                         .add(key.clone(), origin.clone(), &policy.spec);
                 }
                 Object::Fabric(_)
+                | Object::Invariant(_)
                 | Object::Revocations(_)
                 | Object::Workloads(_)
                 | Object::Instance(_) => {}

@@ -39,7 +39,7 @@ pub struct Limits {
 #[derive(Clone, Debug)]
 pub struct Tree(Arc<Entries>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entries {
     revision: Revision,
     files: BTreeMap<Arc<str>, Arc<Blob>>,
@@ -111,6 +111,8 @@ pub enum Place {
     Authority,
     /// YAML below `policies/`.
     Policy,
+    /// YAML below `invariants/`.
+    Invariant,
     /// YAML below `peers/<peer>/`.
     Unit,
     /// `peers/<peer>/cert.pem`.
@@ -145,6 +147,16 @@ impl Tree {
     #[must_use]
     pub fn revision(&self) -> &Revision {
         &self.0.revision
+    }
+
+    /// The same files as those of another revision.
+    #[must_use]
+    pub fn at(self, revision: Revision) -> Self {
+        let entries = Arc::unwrap_or_clone(self.0);
+        Self(Arc::new(Entries {
+            revision,
+            ..entries
+        }))
     }
 
     /// The files that were read, in the order of their paths.
@@ -301,7 +313,11 @@ impl TreeBuilder {
         self.push(scope, Diagnostic::new(code, path, Span::FILE, message));
     }
 
-    fn push(&mut self, scope: &Scope, diagnostic: Diagnostic) {
+    fn push(&mut self, scope: &Scope, mut diagnostic: Diagnostic) {
+        // Nothing in force depends on an invariant, so none freezes anything.
+        if is_invariant(diagnostic.path()) && diagnostic.code != Code::TooManyFiles {
+            diagnostic.effect = diagnostic.effect.min(Effect::Fail);
+        }
         if diagnostic.effect == Effect::Freeze {
             self.tree.frozen.insert(scope.clone());
         }
@@ -378,6 +394,15 @@ fn locate_link(path: &str) -> (Scope, Place) {
     }
 }
 
+/// The directory of the invariants.
+const INVARIANTS: &str = "invariants";
+
+/// Whether a path is of the invariants, or the directory itself.
+fn is_invariant(path: &str) -> bool {
+    let rest = path.strip_prefix(INVARIANTS);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// How a pointer of Git LFS begins (its specification, version 1).
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
@@ -413,6 +438,7 @@ pub fn locate(path: &str) -> (Scope, Place) {
             (Scope::Shared, or_suspect(pem.then_some(Place::Authority)))
         }
         Some(("policies", _)) => (Scope::Shared, or_suspect(yaml.then_some(Place::Policy))),
+        Some((INVARIANTS, _)) => (Scope::Shared, or_suspect(yaml.then_some(Place::Invariant))),
         Some(("peers", rest)) => match rest.split_once('/') {
             None => (Scope::Shared, or_suspect(None)),
             Some((unit, "cert.pem")) => (Scope::Unit(unit.into()), Place::PeerCertificate),

@@ -6,6 +6,8 @@
 
 #[path = "policy/allocation.rs"]
 mod allocation;
+#[path = "policy/decide.rs"]
+mod decide;
 #[path = "policy/drawn.rs"]
 mod drawn;
 #[path = "policy/effects.rs"]

@@ -303,7 +303,7 @@ impl<S: Store> Reconciler<S> {
             let approvals = self
                 .blocking(move |source| source.approvals(old, new, &token))
                 .await??;
-            if approvals != Approvals::default() {
+            if approvals.prune.is_some() {
                 tracing::info!(?approvals, "commits approve what was held back");
                 let approved = self.store.apply(desired, approvals).await?;
                 report.removed.extend(approved.removed);

@@ -14,6 +14,8 @@ use fabric::name::{ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::Plan;
 
+pub use fabric::gate::Approvals;
+
 pub use self::kubernetes::Kubernetes;
 pub use local::Local;
 
@@ -26,13 +28,6 @@ pub struct Desired {
     pub plan: Option<Plan>,
     /// Where each part of the fabric was last good.
     pub good: Good,
-}
-
-/// What the commits between what is in force and what is to be approve, by their trailers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Approvals {
-    /// How many objects may be deleted: `Weft-Approve: prune=N`.
-    pub prune: Option<u32>,
 }
 
 /// What an [`apply`](Store::apply) did.
@@ -134,32 +129,6 @@ impl<S: Store> Store for Arc<S> {
     }
 }
 
-// === impl Approvals ===
-
-impl Approvals {
-    /// The trailer by which a commit approves what a guard rail holds back.
-    const TRAILER: &str = "weft-approve:";
-
-    /// What messages of commits approve: of several numbers the highest.
-    #[must_use]
-    pub fn of<'a>(messages: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut approvals = Self::default();
-        let lines = messages.into_iter().flat_map(str::lines);
-        for line in lines {
-            let line = line.trim();
-            let is_trailer = line
-                .get(..Self::TRAILER.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(Self::TRAILER));
-            let value = line.get(Self::TRAILER.len()..).filter(|_| is_trailer);
-            let number = value.and_then(|value| value.trim().strip_prefix("prune="));
-            if let Some(number) = number.and_then(|number| number.parse().ok()) {
-                approvals.prune = approvals.prune.max(Some(number));
-            }
-        }
-        approvals
-    }
-}
-
 // === impl Desired ===
 
 impl Desired {
@@ -185,25 +154,5 @@ impl Desired {
         }
         report.removed = old.into_keys().cloned().collect();
         (self, report)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn approvals_stand_in_trailers() {
-        for (message, prune) in [
-            ("Remove the old shop\n\nWeft-Approve: prune=37\n", Some(37)),
-            ("x\n\nweft-approve:prune=2\nWeft-Approve: prune=5", Some(5)),
-            ("x\n\nWeft-Approve: prune=-1", None),
-            ("x\n\nWeft-Approve: prune", None),
-            ("Weft-Approve: widens-access", None),
-            ("see Weft-Approve: prune=9", None),
-            ("", None),
-        ] {
-            assert_eq!(Approvals::of([message]).prune, prune, "{message:?}");
-        }
     }
 }

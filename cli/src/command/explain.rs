@@ -3,6 +3,8 @@
 mod judge;
 mod show;
 
+pub(crate) use self::judge::Verdict;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -130,10 +132,7 @@ impl Explain {
         )?;
         self.output.write(|format, out| match format {
             Format::Text => show::write_text(&verdict, out),
-            Format::Json => {
-                let value = serde_json::to_value(&verdict)?;
-                json::write_versioned(value, out)
-            }
+            Format::Json => json::write_versioned(&verdict, out),
         })?;
         Ok(match verdict.allowed {
             true => exit::DONE,

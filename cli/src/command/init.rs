@@ -1,6 +1,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use fabric::name::check_subdomain;
@@ -21,6 +22,10 @@ const SCHEMA_PATH: &str = ".weft/schema.json";
 /// The fabric's name in the template.
 const TEMPLATE_NAME: &str = "example-fabric";
 
+/// The marks around what builds Weft in a workflow.
+const BEGIN: &str = "# weft: begin";
+const END: &str = "# weft: end";
+
 /// Lay down a new fabric repository
 ///
 /// Makes DIR a Git repository with the skeleton of a fabric and a first commit on the branch main:
@@ -30,7 +35,8 @@ const TEMPLATE_NAME: &str = "example-fabric";
 #[command(after_long_help = "\
 Examples:
   weft init acme
-  weft init . --name acme")]
+  weft init . --name acme
+  weft init acme --action example/weft@0123456789abcdef0123456789abcdef01234567")]
 pub(crate) struct Init {
     /// The new repository's directory
     #[arg(value_name = "DIR")]
@@ -39,12 +45,55 @@ pub(crate) struct Init {
     /// The fabric's name [default: the directory's name]
     #[arg(long, value_parser = fabric_name)]
     name: Option<String>,
+
+    /// Where the workflows get Weft from: the action of this repository of Weft's source, at this
+    /// commit
+    ///
+    /// Without it the workflows build Weft from what two variables of the repository name.
+    #[arg(long, value_name = "OWNER/REPO@SHA")]
+    action: Option<Action>,
+}
+
+/// Weft's action at a commit: `OWNER/REPO@SHA`.
+///
+/// A branch or a tag may be moved to another commit by whoever owns it, so only a whole id will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Action {
+    repository: String,
+    commit: String,
+}
+
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || {
+            "write OWNER/REPO@SHA, with the whole id of a commit (40 hexadecimal digits)".to_owned()
+        };
+        let (repository, commit) = text.split_once('@').ok_or_else(form)?;
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with('.')
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        };
+        let names: Vec<_> = repository.split('/').collect();
+        let whole = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if names.len() != 2 || !names.into_iter().all(is_name) || !whole {
+            return Err(form());
+        }
+        Ok(Self {
+            repository: repository.to_owned(),
+            commit: commit.to_owned(),
+        })
+    }
 }
 
 impl Init {
     /// Lays the repository down.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
-        let commit = lay_down(&self.directory, self.name.as_deref())?;
+        let commit = lay_down(&self.directory, self.name.as_deref(), self.action.as_ref())?;
         tell!(
             "laid down the fabric {} in {} (first commit {})",
             commit.fabric,
@@ -73,7 +122,11 @@ pub(crate) struct LaidDown {
 }
 
 /// Lays a fabric repository down in a directory that is empty or not there yet.
-pub(crate) fn lay_down(directory: &Path, name: Option<&str>) -> anyhow::Result<LaidDown> {
+pub(crate) fn lay_down(
+    directory: &Path,
+    name: Option<&str>,
+    action: Option<&Action>,
+) -> anyhow::Result<LaidDown> {
     let shown = directory.display();
     fs::create_dir_all(directory).with_context(|| format!("cannot make {shown}"))?;
     let mut entries = fs::read_dir(directory).with_context(|| format!("cannot read {shown}"))?;
@@ -90,7 +143,7 @@ pub(crate) fn lay_down(directory: &Path, name: Option<&str>) -> anyhow::Result<L
                 .hint(|| "give one with --name".to_owned())?
         }
     };
-    write_entries(TEMPLATE.entries(), directory, &name)
+    write_entries(TEMPLATE.entries(), directory, &name, action)
         .and_then(|()| write_schema(directory))
         .with_context(|| format!("cannot write the template into {shown}"))?;
     let id = commit(directory, &name)
@@ -98,21 +151,58 @@ pub(crate) fn lay_down(directory: &Path, name: Option<&str>) -> anyhow::Result<L
     Ok(LaidDown { fabric: name, id })
 }
 
-fn write_entries(entries: &[DirEntry<'_>], directory: &Path, name: &str) -> io::Result<()> {
+fn write_entries(
+    entries: &[DirEntry<'_>],
+    directory: &Path,
+    name: &str,
+    action: Option<&Action>,
+) -> io::Result<()> {
     for entry in entries {
         let path = directory.join(entry.path());
         match entry {
             DirEntry::Dir(folder) => {
                 fs::create_dir_all(&path)?;
-                write_entries(folder.entries(), directory, name)?;
+                write_entries(folder.entries(), directory, name, action)?;
             }
             DirEntry::File(file) => match file.contents_utf8() {
-                Some(text) => fs::write(&path, text.replace(TEMPLATE_NAME, name))?,
+                Some(text) => {
+                    let text = text.replace(TEMPLATE_NAME, name);
+                    fs::write(&path, with_action(&text, action))?;
+                }
                 None => fs::write(&path, file.contents())?,
             },
         }
     }
     Ok(())
+}
+
+/// A text of the template with the action in the place of the lines that build Weft, which stand
+/// between two marks; without an action, without the marks.
+fn with_action(text: &str, action: Option<&Action>) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut inside = false;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim();
+        if content == BEGIN {
+            inside = true;
+            let indentation = line.split('#').next().unwrap_or_default();
+            match action {
+                Some(action) if !indentation.is_empty() => {
+                    let Action { repository, commit } = action;
+                    replaced.push_str(&format!(
+                        "{indentation}- uses: {repository}/deploy/action@{commit}\n"
+                    ));
+                }
+                Some(_) => replaced.push_str("# Weft is built from its source, by its action.\n"),
+                None => {}
+            }
+        } else if content == END {
+            inside = false;
+        } else if !inside || action.is_none() {
+            replaced.push_str(line);
+        }
+    }
+    replaced
 }
 
 fn write_schema(directory: &Path) -> io::Result<()> {
@@ -188,6 +278,23 @@ mod tests {
                 name,
                 "{directory}"
             );
+        }
+    }
+
+    #[test]
+    fn an_action_is_named_by_a_whole_commit() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        for (text, good) in [
+            (format!("example/weft@{commit}"), true),
+            (format!("example@{commit}"), false),
+            (format!("a/b/c@{commit}"), false),
+            (format!("a/b\n- run: x@{commit}"), false),
+            (format!("../b@{commit}"), false),
+            ("example/weft@main".to_owned(), false),
+            (format!("example/weft@{}", &commit[1..]), false),
+            (format!("example/weft@{commit}0"), false),
+        ] {
+            assert_eq!(text.parse::<Action>().is_ok(), good, "{text:?}");
         }
     }
 

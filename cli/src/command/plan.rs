@@ -1,38 +1,48 @@
-use std::collections::BTreeSet;
-use std::io::{self, Write};
+mod merge;
+mod text;
+
 use std::path::PathBuf;
 
-use anstyle::{AnsiColor, Style};
 use anyhow::bail;
 use fabric::diagnostic::{Effect, nearest};
-use fabric::fabric::{Build, Fabric, LastGood};
+use fabric::fabric::{Build, LastGood};
+use fabric::invariant::{self, InvariantVerdict};
 use fabric::name::PeerName;
-use fabric::origin::Origin;
-use fabric::plan::{Difference, FieldChange, Plan as PeerPlan, diff};
+use fabric::report::{self, PlanReport, Question, Verdict};
 use fabric::tree::Tree;
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::exit;
 use crate::failure::Hint as _;
-use crate::output::{Format, OutputArgs, tell};
-use crate::render::{count, escape, json};
+use crate::output::{OutputArgs, ReportFormat, tell};
+use crate::render::{count, escape, github, json, junit, markdown, plan as remarks, sarif};
 use crate::source::{ReadArgs, Source};
 
-/// Show what a change would do, peer by peer
+/// Show what a change would do: to each peer, to who reaches what, and what stands against it
 ///
-/// Compares two states of the repository as each peer would put them in force: objects that come
-/// (+), go (-) and change (~, field by field), and what changes beside them, such as trusted
-/// certificates. An object that only moves to another file doesn't change.
+/// Compares two states of the repository as the peers would put them in force, without asking any
+/// of them. Shown are
+///
+///   - errors and warnings that the newer state has and the older one hasn't;
+///   - for each peer, objects that come (+), go (-) and change (~, field by field), what changes
+///     beside them, such as trusted certificates, and what the prune budget says;
+///   - access that opens and closes, for every client that there could be, with the rules that
+///     decide before and after;
+///   - the gates of fabric.yaml that want an approval, and the invariants that don't hold.
 ///
 /// What is compared:
 ///   nothing given      HEAD with the files on disk: what you are about to commit
 ///   --base A           A with the files on disk
 ///   --head B           the parent of B with B: what that commit does
 ///   --base A --head B  A with B
+///   --merge B C        the newest commit that B and C have in common, or --base, with what merging
+///                      both onto it comes to; what only both together open is told apart
 ///
-/// A peer whose directory can't be understood in the newer state stays at the older one, as it
-/// would in force; that is told, and the exit code is 1.
+/// An object that only moves to another file doesn't change. A peer whose directory can't be
+/// understood in the newer state stays at the older one, as it would in force. Values that may be
+/// secrets, such as annotations, are hidden.
+///
+/// A gate is approved by a line of its own in the message of a commit between the two states, such
+/// as `Weft-Approve: widens-access` or `Weft-Approve: prune=37`.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -40,14 +50,17 @@ use crate::source::{ReadArgs, Source};
 Examples:
   weft plan
   weft plan --head HEAD --peer east
-  weft plan --base origin/main -o json
+  weft plan --base origin/main --head HEAD -o json
+  weft plan --base origin/main --head HEAD -o github -o markdown=summary.md
+  weft plan --base origin/main --merge pull/7 pull/9
   weft plan --exit-code > /dev/null || echo 'something changes, or is wrong'
 
 Exit codes:
   0  done
-  1  the newer state has errors, see `weft validate`
+  1  the newer state has errors or breaks an invariant, or can't be merged
   2  wrong usage, or the repository can't be read
-  3  changes are present, with --exit-code alone"
+  3  changes are present, with --exit-code alone
+  4  a gate wants an approval"
 )]
 pub(crate) struct Plan {
     /// A place in the repository
@@ -62,7 +75,11 @@ pub(crate) struct Plan {
     #[arg(long, value_name = "REV")]
     head: Option<String>,
 
-    /// Show this peer alone
+    /// The newer state is what merging two commits comes to
+    #[arg(long, num_args = 2, value_names = ["REV", "REV"], conflicts_with = "head")]
+    merge: Option<Vec<String>>,
+
+    /// Show this peer alone; gates look at all of them
     #[arg(long, value_name = "NAME")]
     peer: Option<String>,
 
@@ -71,147 +88,148 @@ pub(crate) struct Plan {
     exit_code: bool,
 
     #[command(flatten)]
-    output: OutputArgs,
+    output: OutputArgs<ReportFormat>,
 
     #[command(flatten)]
     read: ReadArgs,
 }
 
-/// One of the two states.
+/// A state of the repository, checked.
 struct State {
     tree: Tree,
     build: Build,
-}
-
-/// What changes in one peer.
-#[derive(Serialize)]
-struct PeerChange {
-    #[serde(flatten)]
-    difference: Difference,
-    /// Whether the peer itself comes or goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence: Option<Presence>,
-}
-
-/// Whether a peer comes or goes.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Presence {
-    Added,
-    Removed,
+    invariants: Vec<InvariantVerdict>,
 }
 
 impl Plan {
     /// Shows the plan.
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
-        let base = self.base(&mut source)?;
-        let tree = source.tree(self.head.as_deref())?;
-        // A unit that can't be understood stays where it is in force, and that is the base.
-        let build = source.build_after(&tree, &last_good(base.as_ref()));
-        let head = State { tree, build };
-
-        let changes = self.changes(base.as_ref(), &head)?;
-        let old = base.as_ref().map(|base| base.tree.revision().as_str());
-        self.output.write(|format, out| match format {
-            Format::Text => write_text(&changes, out),
-            Format::Json => {
-                let value = json!({
-                    "base": old,
-                    "head": head.tree.revision(),
-                    "frozenPeers": head.build.frozen,
-                    "fabricFrozen": head.build.is_held,
-                    "peers": changes,
-                });
-                json::write_versioned(value, out)
-            }
-        })?;
-        if head.build.has(Effect::Fail) {
-            tell_errors(&head.build);
-            return Ok(exit::FINDINGS);
+        if let Some([first, second]) = self.merge.as_deref() {
+            return self.merge(&mut source, first, second);
         }
-        let is_changed = changes.iter().any(PeerChange::is_some);
-        Ok(match self.exit_code && is_changed {
-            true => exit::CHANGES,
-            false => exit::DONE,
+        let base_revision = self.base_revision(&source)?;
+        let base = base_revision
+            .as_deref()
+            .map(|revision| anyhow::Ok(State::base(&source.tree(Some(revision))?, &source)))
+            .transpose()?;
+        let tree = source.tree(self.head.as_deref())?;
+        let head = State::after(base.as_ref(), tree, &source);
+        let commits = source.commits(
+            base.as_ref().map(|base| base.tree.revision()),
+            &[self.head.as_deref().unwrap_or("HEAD")],
+        )?;
+        let report = PlanReport::new(Question {
+            before: base.as_ref().map(State::view),
+            after: head.view(),
+            commits: &commits,
+            peer: self.shown_peer(&[base.as_ref(), Some(&head)])?.as_ref(),
+        });
+        self.show(&report, Some(&head))
+    }
+
+    /// Writes the report in every form that was asked for.
+    fn show(&self, report: &PlanReport, head: Option<&State>) -> anyhow::Result<u8> {
+        let tree = head.map(|head| &head.tree);
+        self.output.write(|format, out| match format {
+            ReportFormat::Text => text::write(report, tree, out),
+            ReportFormat::Json => json::write_versioned(report, out),
+            ReportFormat::Sarif => sarif::write("plan", &remarks::all(report, tree), out),
+            ReportFormat::Junit => {
+                let remarks = remarks::all(report, tree);
+                junit::write("plan", remarks::cases(report, &remarks), out)
+            }
+            ReportFormat::Github => github::write(&remarks::new(report, tree), out),
+            ReportFormat::Markdown => markdown::write_plan(report, tree, out),
+        })?;
+        Ok(match report.verdict {
+            Verdict::Invalid => {
+                if let Some(head) = head {
+                    tell_errors(&head.build);
+                }
+                exit::FINDINGS
+            }
+            Verdict::Refused => exit::GATE,
+            Verdict::Changes if self.exit_code => exit::CHANGES,
+            Verdict::Changes | Verdict::Unchanged => exit::DONE,
         })
     }
 
-    /// The older state; none before the first commit.
-    fn base(&self, source: &mut Source) -> anyhow::Result<Option<State>> {
-        let revision = match (&self.base, &self.head) {
-            (Some(base), _) => base.clone(),
-            (None, None) if source.is_unborn()? => return Ok(None),
-            (None, None) => "HEAD".to_owned(),
-            (None, Some(head)) => match source.parent(head)? {
-                Some(parent) => parent,
-                None => return Ok(None),
-            },
-        };
-        let tree = source.tree(Some(&revision))?;
-        let build = source.build_after(&tree, &LastGood::default());
-        Ok(Some(State { tree, build }))
+    /// The older state's revision; none before the first commit.
+    fn base_revision(&self, source: &Source) -> anyhow::Result<Option<String>> {
+        Ok(match (&self.base, &self.head) {
+            (Some(base), _) => Some(base.clone()),
+            (None, None) if source.is_unborn()? => None,
+            (None, None) => Some("HEAD".to_owned()),
+            (None, Some(head)) => source.parent(head)?,
+        })
     }
 
-    /// The difference of each peer that is asked for, in the order of their names.
-    fn changes(&self, base: Option<&State>, head: &State) -> anyhow::Result<Vec<PeerChange>> {
-        let old = base.and_then(|base| base.build.fabric.as_ref());
-        let new = head.build.fabric.as_ref();
-        let names: BTreeSet<&PeerName> = [old, new]
-            .into_iter()
+    /// The peer to show, which has to be in one of the states.
+    fn shown_peer(&self, states: &[Option<&State>]) -> anyhow::Result<Option<PeerName>> {
+        let Some(text) = &self.peer else {
+            return Ok(None);
+        };
+        let fabrics = states
+            .iter()
             .flatten()
-            .flat_map(|fabric| fabric.units.keys())
-            .collect();
-        let wanted = match &self.peer {
-            None => names,
-            Some(text) => match names.iter().find(|name| name.as_str() == text) {
-                Some(name) => BTreeSet::from([*name]),
-                None => return unknown_peer(text, &names),
-            },
-        };
-        let plan = |fabric: Option<&Fabric>, name: &PeerName| {
-            fabric.and_then(|fabric| PeerPlan::of(fabric, name))
-        };
-        let change = |name| {
-            let (before, after) = (plan(old, name), plan(new, name));
-            PeerChange {
-                presence: match (&before, &after) {
-                    (None, Some(_)) => Some(Presence::Added),
-                    (Some(_), None) => Some(Presence::Removed),
-                    _ => None,
-                },
-                difference: diff(name, before.as_ref(), after.as_ref()),
-            }
-        };
-        Ok(wanted.into_iter().map(change).collect())
+            .filter_map(|s| s.build.fabric.as_ref());
+        let names: Vec<&PeerName> = fabrics.flat_map(|fabric| fabric.units.keys()).collect();
+        match names.iter().find(|name| name.as_str() == text) {
+            Some(name) => Ok(Some((*name).clone())),
+            None => unknown_peer(text, &names),
+        }
     }
 }
 
-// === impl PeerChange ===
+// === impl State ===
 
-impl PeerChange {
-    fn is_some(&self) -> bool {
-        self.presence.is_some() || !self.difference.is_empty()
+impl State {
+    /// The older state, which stands by itself.
+    fn base(tree: &Tree, source: &Source) -> Self {
+        Self::build(tree.clone(), &LastGood::default(), source)
+    }
+
+    /// The newer state: a unit that can't be understood stays where it is in force, and that is
+    /// the base.
+    fn after(base: Option<&Self>, tree: Tree, source: &Source) -> Self {
+        Self::build(tree, &base.map(Self::last_good).unwrap_or_default(), source)
+    }
+
+    fn build(tree: Tree, last_good: &LastGood, source: &Source) -> Self {
+        let mut build = source.build_after(&tree, last_good);
+        let invariants = invariant::check(&mut build);
+        Self {
+            tree,
+            build,
+            invariants,
+        }
+    }
+
+    fn view(&self) -> report::State<'_> {
+        report::State {
+            revision: self.tree.revision(),
+            build: &self.build,
+            invariants: &self.invariants,
+        }
+    }
+
+    /// What stays in force of the state where a newer one freezes it.
+    fn last_good(&self) -> LastGood {
+        let tree = || self.tree.clone();
+        let good = &self.build.good;
+        LastGood {
+            shared: good.shared.as_ref().map(|_| tree()),
+            units: good
+                .units
+                .keys()
+                .map(|name| (name.clone(), tree()))
+                .collect(),
+        }
     }
 }
 
-/// What stays in force of the base where the head freezes it.
-fn last_good(base: Option<&State>) -> LastGood {
-    let Some(State { tree, build }) = base else {
-        return LastGood::default();
-    };
-    LastGood {
-        shared: build.good.shared.as_ref().map(|_| tree.clone()),
-        units: build
-            .good
-            .units
-            .keys()
-            .map(|name| (name.clone(), tree.clone()))
-            .collect(),
-    }
-}
-
-fn unknown_peer<T>(text: &str, names: &BTreeSet<&PeerName>) -> anyhow::Result<T> {
+fn unknown_peer<T>(text: &str, names: &[&PeerName]) -> anyhow::Result<T> {
     let failed: anyhow::Result<T> = (|| bail!("there is no peer {text:?} in either state"))();
     match nearest(text, names.iter().map(|name| name.as_str())) {
         Some(near) => failed.hint(|| format!("did you mean {near}?")),
@@ -234,96 +252,4 @@ fn tell_errors(build: &Build) {
         "the newer state has {}{effect} (`weft validate` tells more)",
         count(errors, "error")
     );
-}
-
-fn write_text(changes: &[PeerChange], out: &mut dyn Write) -> io::Result<()> {
-    let bold = Style::new().bold();
-    let some: Vec<_> = changes.iter().filter(|change| change.is_some()).collect();
-    for change in &some {
-        let presence = match change.presence {
-            Some(Presence::Added) => " (new peer)",
-            Some(Presence::Removed) => " (removed peer)",
-            None => "",
-        };
-        writeln!(out, "{bold}{}{bold:#}{presence}", change.difference.peer)?;
-        write_difference(change, out)?;
-        writeln!(out)?;
-    }
-    if some.is_empty() {
-        return writeln!(out, "nothing changes");
-    }
-    let sum = |size: fn(&Difference) -> usize| -> usize {
-        some.iter().map(|change| size(&change.difference)).sum()
-    };
-    writeln!(
-        out,
-        "{} of {}: {} added, {} changed, {} removed",
-        some.len(),
-        count(changes.len(), "peer"),
-        sum(|difference| difference.added.len()),
-        sum(|difference| difference.changed.len()),
-        sum(|difference| difference.removed.len()),
-    )
-}
-
-fn write_difference(change: &PeerChange, out: &mut dyn Write) -> io::Result<()> {
-    let difference = &change.difference;
-    for added in &difference.added {
-        write_head('+', &added.key.to_string(), Some(&added.origin), out)?;
-    }
-    for change in &difference.changed {
-        write_head('~', &change.key.to_string(), Some(&change.after), out)?;
-        write_fields(&change.fields, out)?;
-    }
-    for removed in &difference.removed {
-        write_head('-', &removed.key.to_string(), Some(&removed.origin), out)?;
-    }
-    // Of a peer that comes or goes it would be everything.
-    if !difference.state.is_empty() && change.presence.is_none() {
-        write_head('~', "beside the objects", None, out)?;
-        write_fields(&difference.state, out)?;
-    }
-    Ok(())
-}
-
-fn write_head(
-    sign: char,
-    what: &str,
-    origin: Option<&Origin>,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let color = match sign {
-        '+' => AnsiColor::Green,
-        '-' => AnsiColor::Red,
-        _ => AnsiColor::Yellow,
-    };
-    let style = color.on_default();
-    let dim = Style::new().dimmed();
-    write!(out, "  {style}{sign} {}{style:#}", escape::text(what))?;
-    if let Some(origin) = origin {
-        write!(
-            out,
-            "  {dim}{}:{}{dim:#}",
-            escape::text(&origin.path),
-            origin.line
-        )?;
-    }
-    writeln!(out)
-}
-
-fn write_fields(fields: &[FieldChange], out: &mut dyn Write) -> io::Result<()> {
-    for field in fields {
-        let value = |value: &Option<Value>| match value {
-            Some(value) => escape::text(&value.to_string()).into_owned(),
-            None => "(absent)".to_owned(),
-        };
-        writeln!(
-            out,
-            "      {}: {} -> {}",
-            escape::text(&field.pointer),
-            value(&field.before),
-            value(&field.after)
-        )?;
-    }
-    Ok(())
 }

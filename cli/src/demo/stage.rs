@@ -459,16 +459,31 @@ fn command(directory: &Path, args: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
+/// The ports that are tried: below those that systems give out by themselves, so that no connection
+/// takes one before the peer does.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// Where so many in a row are taken something else is wrong.
+const TRIES: usize = 100;
+
 /// Addresses of this machine whose ports nobody has at the moment.
 fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
     // All of them are held until all are known, so that no two are the same.
-    let listeners: Vec<_> = (0..N)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<_, _>>()
-        .context("looking for free ports")?;
+    let listeners: Vec<_> = (0..N).map(|_| free_listener()).collect::<Result<_>>()?;
     let mut addresses = [SocketAddr::from(([127, 0, 0, 1], 0)); N];
     for (address, listener) in addresses.iter_mut().zip(&listeners) {
         *address = listener.local_addr()?;
     }
     Ok(addresses)
+}
+
+fn free_listener() -> Result<TcpListener> {
+    let bind = || TcpListener::bind(("127.0.0.1", rand::random_range(PORTS)));
+    let mut bound = bind();
+    for _ in 0..TRIES {
+        if bound.is_ok() {
+            break;
+        }
+        bound = bind();
+    }
+    bound.context("looking for free ports")
 }

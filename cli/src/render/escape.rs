@@ -5,9 +5,15 @@
 
 use std::borrow::Cow;
 
-/// The text with every character escaped that doesn't show as what it is.
+use fabric::diagnostic::short;
+
+/// What begins a command to GitHub's runner wherever it stands in a line of a step's output (the old
+/// form of `::command::`, which counts at the beginning of a line alone).
+pub(crate) const RUNNER_COMMAND: &str = "##[";
+
+/// The text with every character escaped that doesn't show as what it is, or does something.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hidden) {
+    if !text.chars().any(is_hidden) && !text.contains(RUNNER_COMMAND) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
@@ -17,9 +23,16 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// A path, escaped, and without its middle where nobody reads all of it.
+pub(crate) fn path(path: &str) -> String {
+    short(text(path).into_owned())
+}
+
 /// Appends a character, escaped where it doesn't show as what it is.
 pub(crate) fn push(out: &mut String, c: char) {
     match c {
+        // The text before it may be the beginning of a runner's command.
+        '[' if out.ends_with("##") => out.push_str("\\u{5b}"),
         '\n' => out.push_str("\\n"),
         '\r' => out.push_str("\\r"),
         '\t' => out.push_str("\\t"),
@@ -38,7 +51,7 @@ pub(crate) fn is_hidden(c: char) -> bool {
             // Zero width, directions, line and paragraph separators, invisible operators.
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
             // Musical controls, tags, further variation selectors, private use.
             | '\u{1d173}'..='\u{1d17a}' | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
 }
@@ -56,6 +69,8 @@ mod tests {
             ("key\u{202e}lmay.", "key\\u{202e}lmay."),
             ("a\u{200b}b\u{feff}", "a\\u{200b}b\\u{feff}"),
             ("\u{9b}2J", "\\u{9b}2J"),
+            ("a [b] #[c] ##[group]d", "a [b] #[c] ##\\u{5b}group]d"),
+            ("###[error]", "###\\u{5b}error]"),
         ] {
             assert_eq!(text(raw), shown);
         }

@@ -1,59 +1,101 @@
 //! Results for programs. Fields are only ever added as long as the version stays.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::sync::Arc;
 
+use fabric::diagnostic::Diagnostic;
 use fabric::fabric::Build;
+use fabric::origin::Revision;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
+use super::escape::RUNNER_COMMAND;
 use crate::source::Counts;
 
 /// The version of every JSON form.
-const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// A result, with the version of its form in front.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versioned<T> {
+    format_version: u32,
+    #[serde(flatten)]
+    result: T,
+}
+
+/// What `weft validate` found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Validation<'a> {
+    /// What was checked: a commit's id, or `working-tree`.
+    revision: &'a Revision,
+    /// The fabric's name; none where its file can't be understood.
+    fabric: Option<&'a str>,
+    /// How much was looked at, and found.
+    summary: Summary<'a>,
+    /// All that is reported, in the order of the places.
+    diagnostics: &'a [Diagnostic],
+}
+
+/// How much was looked at, and found.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    /// Files of the fabric.
+    files: usize,
+    /// Peers in force.
+    peers: usize,
+    /// Diagnostics that fail the check.
+    errors: usize,
+    /// Warnings.
+    warnings: usize,
+    /// Notes.
+    notes: usize,
+    /// The directories of peers that stay at their last good state.
+    frozen_peers: &'a BTreeSet<Arc<str>>,
+    /// Whether the whole fabric stays at its last good state.
+    fabric_frozen: bool,
+}
 
 /// Writes what `weft validate` found.
 pub(crate) fn write_validation(
-    revision: &str,
+    revision: &Revision,
     build: &Build,
     counts: &Counts,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Validation<'a> {
-        format_version: u32,
-        revision: &'a str,
-        fabric: Option<&'a str>,
-        summary: Value,
-        diagnostics: &'a [fabric::diagnostic::Diagnostic],
-    }
     let validation = Validation {
-        format_version: FORMAT_VERSION,
         revision,
         fabric: build.fabric.as_ref().map(|fabric| fabric.name.as_str()),
-        summary: json!({
-            "files": counts.files,
-            "peers": counts.peers,
-            "errors": counts.errors,
-            "warnings": counts.warnings,
-            "notes": counts.notes,
-            "frozenPeers": build.frozen,
-            "fabricFrozen": build.is_held,
-        }),
+        summary: Summary {
+            files: counts.files,
+            peers: counts.peers,
+            errors: counts.errors,
+            warnings: counts.warnings,
+            notes: counts.notes,
+            frozen_peers: &build.frozen,
+            fabric_frozen: build.is_held,
+        },
         diagnostics: &build.diagnostics,
     };
-    write(&validation, out)
+    write_versioned(&validation, out)
 }
 
-/// Writes a value, with the version in front where it is an object.
-pub(crate) fn write_versioned(mut value: Value, out: &mut dyn Write) -> io::Result<()> {
-    if let Value::Object(fields) = &mut value {
-        fields.shift_insert(0, "formatVersion".to_owned(), FORMAT_VERSION.into());
-    }
-    write(&value, out)
+/// Writes a result, with the version in front.
+pub(crate) fn write_versioned(result: impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let versioned = Versioned {
+        format_version: FORMAT_VERSION,
+        result,
+    };
+    write(&versioned, out)
 }
 
-fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)
+/// Writes a value, and nothing that a runner of GitHub would take for a command to it.
+pub(crate) fn write(value: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(value)?;
+    // Outside of a string a `#` doesn't stand in JSON.
+    let text = text.replace(RUNNER_COMMAND, "##\\u005b");
+    writeln!(out, "{text}")
 }

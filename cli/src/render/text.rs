@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use fabric::diagnostic::{Diagnostic, Effect, Label};
-use fabric::tree::{Scope, Tree, locate};
+use fabric::tree::Tree;
 
 use super::escape;
+use super::remark::freezes;
 use super::window::{REACH, Window};
 
 /// Lines of a file that are shown together; what is farther apart is shown as two pieces.
@@ -110,9 +111,9 @@ fn write_placed(text: &str, places: &[String], out: &mut dyn Write) -> io::Resul
 
 /// A place as editors and terminals understand it: `path:line:column`.
 fn place(label: &Label) -> String {
-    let path = escape::text(&label.path);
+    let path = escape::path(&label.path);
     match label.span.line {
-        0 => path.into_owned(),
+        0 => path,
         line => format!("{path}:{line}:{}", label.span.column),
     }
 }
@@ -167,22 +168,6 @@ fn level(effect: Effect) -> Level<'static> {
         Effect::Warn => Level::WARNING,
         Effect::Fail | Effect::Freeze => Level::ERROR,
     }
-}
-
-/// What a Freeze does, in words.
-fn freezes(diagnostic: &Diagnostic) -> Option<String> {
-    if diagnostic.effect != Effect::Freeze {
-        return None;
-    }
-    Some(match locate(diagnostic.path()).0 {
-        Scope::Unit(unit) => format!(
-            "peers/{} stays at its last good commit until this is mended",
-            escape::text(&unit)
-        ),
-        Scope::Shared | Scope::Elsewhere => {
-            "the whole fabric stays at its last good commit until this is mended".to_owned()
-        }
-    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@
 
 mod create;
 mod explain;
+mod fmt;
 mod help;
 mod init;
 mod plan;
+mod pull_request;
 mod run;
 mod sandbox;
 mod template;

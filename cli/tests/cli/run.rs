@@ -1,6 +1,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -115,7 +116,12 @@ fn a_peer_follows_the_repository_until_it_is_told_to_end() {
             break;
         }
     }
-    assert!(peer.get("/snapshot").contains(&commit));
+    // The gateway takes it over from the store in a moment of its own.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !peer.get("/snapshot").contains(&commit) {
+        assert!(Instant::now() < deadline, "the snapshot is an old one");
+        std::thread::yield_now();
+    }
 
     // The state is one peer's alone.
     let second = sandbox.weft("", &arguments(&[]));

@@ -168,3 +168,84 @@ fn a_key_in_the_repository_is_found_and_not_shown() {
     let json = sandbox.weft("acme", &["validate", "-o", "json"]).stdout;
     assert!(!json.contains(secret));
 }
+
+#[test]
+fn certain_mistakes_are_mended() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    sandbox.write(
+        "acme/peers/east/till.yaml",
+        "\
+apiVersion: clusterlink.net/v1alpha1
+kind: Export
+metadata:
+  name: till # of the shop
+  uid: 5c9a0a1e
+  labels:
+    since: 2026
+    on: no
+spec:
+  port: \"80\"
+  prot: 80
+status: {}
+",
+    );
+    let before = sandbox.weft("acme", &["validate"]);
+    assert_eq!(before.code, 1);
+    assert!(before.stdout.contains("(--fix mends 6)"), "{before:?}");
+    let json = sandbox.weft("acme", &["validate", "-o", "json"]).stdout;
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let fixes = report["diagnostics"].as_array().unwrap().iter();
+    let fixes: Vec<_> = fixes.filter(|d| d["fix"].is_object()).collect();
+    assert_eq!(fixes.len(), 6);
+    let replacements: Vec<_> = fixes
+        .iter()
+        .map(|d| d["fix"]["edits"][0]["replacement"].as_str().unwrap())
+        .collect();
+    assert!(replacements.contains(&"\"2026\""), "{replacements:?}");
+
+    let fixed = sandbox.weft("acme", &["validate", "--fix"]);
+    assert_eq!(fixed.code, 1, "what isn't certain is left");
+    insta::assert_snapshot!(
+        "validate_fix",
+        format!("{}---\n{}", fixed.stderr, fixed.stdout)
+    );
+    assert_eq!(
+        sandbox.read("acme/peers/east/till.yaml"),
+        "\
+apiVersion: clusterlink.net/v1alpha1
+kind: Export
+metadata:
+  name: till # of the shop
+  namespace: default
+  labels:
+    since: \"2026\"
+    \"on\": \"no\"
+spec:
+  port: 80
+  prot: 80
+"
+    );
+    let again = sandbox.weft("acme", &["validate", "--fix"]);
+    assert_eq!(again.stderr, "nothing to fix\n");
+    assert_eq!(again.stdout, fixed.stdout);
+    let refused = sandbox.weft("acme", &["validate", "--fix", "--rev", "HEAD"]);
+    assert_eq!(refused.code, 2);
+}
+
+#[test]
+fn a_tree_without_a_commit_can_be_checked() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    let repository = git2::Repository::open(sandbox.path("acme")).unwrap();
+    let tree = repository
+        .head()
+        .unwrap()
+        .peel_to_tree()
+        .unwrap()
+        .id()
+        .to_string();
+    let outcome = sandbox.ok("acme", &["validate", "--rev", &tree]);
+    let begin = format!("ok: fabric acme at tree {}: 2 peers", &tree[..12]);
+    assert!(outcome.stdout.starts_with(&begin), "{outcome:?}");
+}

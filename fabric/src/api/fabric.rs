@@ -64,16 +64,18 @@ pub struct Prune {
 }
 
 /// A kind of change that needs an approval.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
     /// Somebody can reach more than before.
     WidensAccess,
-    /// Objects are removed.
+    /// More is removed from a peer than its prune budget allows.
     Prune,
-    /// A certificate changes.
+    /// A certificate becomes trusted that wasn't.
     Certificate,
-    /// A privileged policy changes.
+    /// A privileged policy comes, goes or changes.
     PrivilegedPolicy,
 }
 

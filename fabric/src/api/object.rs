@@ -2,8 +2,8 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    AccessPolicy, Export, Fabric, Import, Instance, Metadata, Peer, PrivilegedAccessPolicy,
-    Revocations, Workloads,
+    AccessPolicy, Export, Fabric, Import, Instance, Invariant, Metadata, Peer,
+    PrivilegedAccessPolicy, Revocations, Workloads,
 };
 use crate::name::Kind;
 
@@ -21,6 +21,7 @@ pub enum Object {
     AccessPolicy(AccessPolicy),
     PrivilegedAccessPolicy(PrivilegedAccessPolicy),
     Instance(Instance),
+    Invariant(Invariant),
 }
 
 // === impl Object ===
@@ -39,6 +40,7 @@ impl Object {
             Self::AccessPolicy(_) => Kind::AccessPolicy,
             Self::PrivilegedAccessPolicy(_) => Kind::PrivilegedAccessPolicy,
             Self::Instance(_) => Kind::Instance,
+            Self::Invariant(_) => Kind::Invariant,
         }
     }
 
@@ -55,6 +57,7 @@ impl Object {
             Self::AccessPolicy(object) => &object.metadata,
             Self::PrivilegedAccessPolicy(object) => &object.metadata,
             Self::Instance(object) => &object.metadata,
+            Self::Invariant(object) => &object.metadata,
         }
     }
 }
@@ -76,6 +79,7 @@ impl Serialize for Object {
             Self::AccessPolicy(policy) => object.serialize_field("spec", &policy.spec),
             Self::PrivilegedAccessPolicy(policy) => object.serialize_field("spec", &policy.spec),
             Self::Instance(instance) => object.serialize_field("spec", &instance.spec),
+            Self::Invariant(invariant) => object.serialize_field("spec", &invariant.spec),
         }?;
         object.end()
     }

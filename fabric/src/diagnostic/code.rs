@@ -196,6 +196,16 @@ codes! {
     "0405" Contradiction Warn "a selector that contradicts itself"
         "No set of attributes can match the selector."
 
+    // Invariants.
+    "0601" InvariantBroken Fail "a broken invariant"
+        "Something that must be true of who reaches what isn't. The message names a client for which it isn't true, and the places the way that it takes and the rules that decide. Mend the rules or the imports, or change the invariant in a change of its own that says so."
+    "0602" InvariantUndecided Fail "an invariant that can't be decided"
+        "Too many policies act together to tell for every possible client whether the invariant holds, so it counts as broken. Make the invariant narrower, or the policies simpler."
+    "0603" BadInvariant Fail "an invariant that can't be checked"
+        "The invariant can't be understood, so nobody checks it. Keys of selectors are the attributes that policies have on the same side."
+    "0604" InvariantSelectsNothing Warn "an invariant about nothing"
+        "No peer of the fabric matches the invariant's clients, or no export its services, so it says nothing about the fabric as it is. For `always` and `survives` that is an error: what must be reached isn't there."
+
     // The repository.
     "0501" PrivateKey Freeze "a private key"
         "Private keys never stand in the repository. Take it out of the history, and replace the key: it is known to everyone who could read the repository."

@@ -8,7 +8,7 @@ use super::scalar::{self, Plain};
 use super::spans::Node;
 use super::syntax::{self, shown};
 use super::{Document, Limits, Note, Parsed};
-use crate::diagnostic::{Code, Finding, Span};
+use crate::diagnostic::{Code, Finding, Fix, Span};
 use crate::findings::Findings;
 
 /// Text of JSON pointers in the notes of one file, in bytes. A note beyond is reported without
@@ -417,8 +417,13 @@ impl<'t> Reader<'t> {
                             .with_help("write the key before the colon")
                     } else {
                         let message = format!("the key {} is {kind}, not a string", shown(text));
-                        Finding::new(Code::KeyNotString, span, message)
-                            .with_help(format!("quote it: {}", syntax::quoted(text)))
+                        let finding = Finding::new(Code::KeyNotString, span, message)
+                            .with_help(format!("quote it: {}", syntax::quoted(text)));
+                        match read {
+                            // Perhaps the key is what is missing.
+                            Plain::Value(Value::Null) => finding,
+                            _ => finding.with_fix(Fix::quote(span, text)),
+                        }
                     }
                 });
                 if absent {
@@ -434,6 +439,7 @@ impl<'t> Reader<'t> {
                 );
                 Finding::new(Code::AmbiguousKey, span, message)
                     .with_help(format!("quote it: {}", syntax::quoted(text)))
+                    .with_fix(Fix::quote(span, text))
             }),
             Plain::Text => {}
         }

@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) revocations: Option<Item>,
     pub(super) authorities: Vec<(Arc<str>, Arc<Blob>)>,
     pub(super) policies: Vec<SharedPolicy>,
+    /// In the order of their names.
+    pub(super) invariants: Vec<Item>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) is_frozen: bool,
 }
@@ -115,20 +117,31 @@ impl Shared {
         let expected = match place {
             Place::Fabric => Kind::Fabric,
             Place::Revocations => Kind::Revocations,
+            Place::Invariant => Kind::Invariant,
             _ => Kind::PrivilegedAccessPolicy,
         };
+        // Nothing in force depends on an invariant: one that can't be understood fails the check.
+        let most = match place {
+            Place::Invariant => Effect::Fail,
+            _ => Effect::Freeze,
+        };
+        let capped = |diagnostic: Diagnostic| {
+            let effect = diagnostic.effect.min(most);
+            diagnostic.with_effect(effect)
+        };
         self.diagnostics
-            .extend(file_findings(path, &blob.resources().findings));
+            .extend(file_findings(path, &blob.resources().findings).map(capped));
         for item in items(tree, path, blob) {
             let kind = item.resource().key.kind;
             if kind != expected {
-                self.diagnostics
-                    .push(misplaced(&item, &format!("only {expected} is read here")));
+                let diagnostic = misplaced(&item, &format!("only {expected} is read here"));
+                self.diagnostics.push(capped(diagnostic));
                 continue;
             }
             match kind {
                 Kind::Fabric => single(&mut self.fabric, item, &mut self.diagnostics),
                 Kind::Revocations => single(&mut self.revocations, item, &mut self.diagnostics),
+                Kind::Invariant => self.invariants.push(item),
                 _ => {
                     let peers = selected_peers(&item);
                     self.policies.push(SharedPolicy { item, peers });
@@ -159,7 +172,17 @@ impl Shared {
             self.policies.iter().map(|policy| &policy.item),
             &mut self.diagnostics,
         );
+        self.sort_invariants();
         self.is_frozen |= has_freeze(&self.diagnostics);
+    }
+
+    fn sort_invariants(&mut self) {
+        self.invariants
+            .sort_by(|a, b| a.resource().key.cmp(&b.resource().key));
+        let mut twice = Vec::new();
+        find_duplicates(self.invariants.iter(), &mut twice);
+        let twice = twice.into_iter().map(|d| d.with_effect(Effect::Fail));
+        self.diagnostics.extend(twice);
     }
 }
 
@@ -197,6 +220,10 @@ impl UnitScope {
                 Kind::Export | Kind::Import | Kind::AccessPolicy | Kind::PrivilegedAccessPolicy => {
                     self.items.push(item);
                 }
+                Kind::Invariant => self.diagnostics.push(misplaced(
+                    &item,
+                    "invariants stand below `invariants/`, since they are about the whole fabric",
+                )),
                 Kind::Fabric | Kind::Revocations => self.diagnostics.push(misplaced(
                     &item,
                     "it stands at the top of the repository, not in a unit",

@@ -12,6 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::PlannedObject;
+use super::budget::{self, PruneOutcome, Pruning, gives_access};
 use crate::api::{self, Adoption, Object, Prune};
 use crate::digest::Digest;
 use crate::name::{Kind, ObjectKey};
@@ -183,16 +184,14 @@ pub fn actions(
         let mut kinds = wanted.keys().map(|key| key.kind);
         kinds.all(|kind| kind == Kind::Instance)
     });
-    let count = counted.len() as u64;
-    let is_above = count > u64::from(rules.prune.max_count)
-        && count * 100 > u64::from(rules.prune.max_percent) * total;
-    let is_approved = rules
-        .approved
-        .is_some_and(|approved| u64::from(approved) >= count);
-    if (is_above || nothing_left) && !is_approved {
-        actions.blocked = counted;
-    } else {
-        actions.delete.append(&mut counted);
+    let pruning = Pruning {
+        count: counted.len() as u64,
+        total,
+        nothing_left,
+    };
+    match pruning.judge(&rules.prune, rules.approved) {
+        PruneOutcome::Blocked => actions.blocked = counted,
+        PruneOutcome::Within | PruneOutcome::Approved => actions.delete.append(&mut counted),
     }
     actions
 }
@@ -292,16 +291,6 @@ pub fn in_force(
     versions
 }
 
-fn gives_access(object: &Object) -> bool {
-    let spec = match object {
-        Object::Peer(_) => return true,
-        Object::AccessPolicy(policy) => &policy.spec,
-        Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-        _ => return false,
-    };
-    spec.action == api::Action::Allow
-}
-
 /// Whether an object takes access away by being there, so that its deletion gives access.
 pub(super) fn takes_access(object: &Object) -> bool {
     let spec = match object {
@@ -313,7 +302,7 @@ pub(super) fn takes_access(object: &Object) -> bool {
 }
 
 fn is_prunable(key: &ObjectKey, live: &Live) -> bool {
-    live.owner == Owner::Us && !live.is_terminating && key.kind != Kind::Instance
+    live.owner == Owner::Us && !live.is_terminating && budget::is_prunable(key)
 }
 
 // === impl Wanted ===

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::name::{ObjectKey, PeerName};
 use crate::origin::Origin;
 
 /// What changes in one peer from one plan to another.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// The peer.
     pub peer: PeerName,
@@ -23,7 +24,7 @@ pub struct Difference {
 }
 
 /// An object whose content changes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
     /// Which object it is.
     pub key: ObjectKey,
@@ -36,7 +37,7 @@ pub struct Change {
 }
 
 /// A field that differs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldChange {
     /// The field, as a JSON pointer.
     pub pointer: String,
@@ -133,6 +134,15 @@ fn collect(
     changes: &mut Vec<FieldChange>,
 ) {
     if before == after {
+        return;
+    }
+    // Of lists of the same length the items that differ; of others it can't be told which went.
+    if let (Some(Value::Array(old)), Some(Value::Array(new))) = (before, after)
+        && old.len() == new.len()
+    {
+        for (index, (old, new)) in old.iter().zip(new).enumerate() {
+            collect(&format!("{pointer}/{index}"), Some(old), Some(new), changes);
+        }
         return;
     }
     let (old, new): (BTreeMap<String, &Value>, BTreeMap<String, &Value>) = match (before, after) {

@@ -1,6 +1,6 @@
 //! Few and small selectors for a set of clients.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::attribute::ClientAttribute;
 use super::diagram::{Diagram, Diagrams, Entangled, Operation, Variable};
@@ -66,31 +66,25 @@ fn without_superfluous(
 
 /// The clients of a set that take the fewest terms to describe; none where the set is empty.
 pub(super) fn shortest(diagrams: &mut Diagrams, set: Diagram) -> Result<Option<Cube>, Entangled> {
-    let mut costs: HashMap<Diagram, (usize, Option<(Variable, ValueSet, Diagram)>)> =
-        HashMap::from([(Diagram::EVERYTHING, (0, None))]);
-    // From the results up: a node comes after all that it leads to.
-    let mut order = diagrams.reachable(set);
-    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
-    for diagram in order {
+    let mut costs: HashMap<Diagram, usize> = HashMap::from([(Diagram::EVERYTHING, 0)]);
+    let mut steps: HashMap<Diagram, (Variable, ValueSet, Diagram)> = HashMap::new();
+    for diagram in from_results_up(diagrams, set) {
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };
         diagrams.spend(1 + node.ways.len())?;
         let can_be_absent = diagrams.attribute(node.variable).can_be_absent();
-        let mut best: Option<(usize, Option<(Variable, ValueSet, Diagram)>)> = None;
         for (values, way) in node.groups() {
-            let Some((below, _)) = costs.get(&way) else {
+            let Some(below) = costs.get(&way).copied() else {
                 continue;
             };
             for values in values.sayable(can_be_absent) {
                 let cost = below + terms_of(&values, can_be_absent);
-                if best.as_ref().is_none_or(|(known, _)| cost < *known) {
-                    best = Some((cost, Some((node.variable, values, way))));
+                if costs.get(&diagram).is_none_or(|known| cost < *known) {
+                    costs.insert(diagram, cost);
+                    steps.insert(diagram, (node.variable, values, way));
                 }
             }
-        }
-        if let Some(best) = best {
-            costs.insert(diagram, best);
         }
     }
     if !costs.contains_key(&set) {
@@ -98,11 +92,18 @@ pub(super) fn shortest(diagrams: &mut Diagrams, set: Diagram) -> Result<Option<C
     }
     let mut cube = Cube::default();
     let mut at = set;
-    while let Some((_, Some((variable, values, way)))) = costs.get(&at) {
+    while let Some((variable, values, way)) = steps.get(&at) {
         cube.0.insert(*variable, values.clone());
         at = *way;
     }
     Ok(Some(cube))
+}
+
+/// A diagram and all below it, each after all that it leads to.
+fn from_results_up(diagrams: &Diagrams, diagram: Diagram) -> Vec<Diagram> {
+    let mut order = diagrams.reachable(diagram);
+    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
+    order
 }
 
 /// How many terms it takes to ask for a set.
@@ -111,6 +112,37 @@ fn terms_of(set: &ValueSet, can_be_absent: bool) -> usize {
         true => 2,
         false => 1,
     }
+}
+
+/// The largest selector around a client of a set that says nothing outside of it.
+pub(super) fn around(
+    diagrams: &mut Diagrams,
+    set: Diagram,
+    client: &Client,
+) -> Result<Cube, Entangled> {
+    let mut cube = Cube::default();
+    let mut at = set;
+    while let Some(node) = diagrams.node(at).cloned() {
+        let attribute = diagrams.attribute(node.variable);
+        let can_be_absent = attribute.can_be_absent();
+        let value = attribute.of(client);
+        let value = value.map(|text| diagrams.known_value(text));
+        at = match value {
+            None => node.absent,
+            Some(None) => node.other,
+            Some(Some(value)) => node.way(value),
+        };
+        let has_client = |set: &ValueSet| match value {
+            None => set.absent,
+            Some(None) => set.is_rest,
+            Some(Some(value)) => set.has(value),
+        };
+        let groups = node.groups().into_iter().map(|(group, _)| group);
+        let mut sayable = groups.flat_map(|group| group.sayable(can_be_absent));
+        cube.0
+            .extend(sayable.find(has_client).map(|set| (node.variable, set)));
+    }
+    grow(diagrams, cube, set)
 }
 
 /// The largest selector around one that says nothing outside `bound`: attributes that don't matter
@@ -144,9 +176,7 @@ fn possible(
         (Diagram::NOTHING, ValueSet::NONE),
         (Diagram::EVERYTHING, ValueSet::ALL),
     ]);
-    let mut order = diagrams.reachable(set);
-    order.sort_by_key(|diagram| std::cmp::Reverse(diagrams.node(*diagram).map(|n| n.variable)));
-    for diagram in order {
+    for diagram in from_results_up(diagrams, set) {
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };
@@ -179,6 +209,45 @@ fn possible(
 // === impl Cube ===
 
 impl Cube {
+    /// The clients for which all conditions hold.
+    pub(super) fn of<'a, 'b>(
+        diagrams: &mut Diagrams,
+        conditions: impl IntoIterator<
+            Item = (&'a ClientAttribute, Operator, impl Iterator<Item = &'b str>),
+        >,
+    ) -> Result<Self, Entangled> {
+        let mut cube = Self::default();
+        for (attribute, operator, values) in conditions {
+            let variable = diagrams.variable(attribute)?;
+            let can_be_absent = attribute.can_be_absent();
+            let mut listed = BTreeSet::new();
+            for text in values {
+                listed.insert(diagrams.value(text)?);
+            }
+            let set = match operator {
+                Operator::In => ValueSet {
+                    listed,
+                    ..ValueSet::NONE
+                },
+                Operator::NotIn => ValueSet {
+                    listed,
+                    ..ValueSet::ALL
+                },
+                Operator::Exists => ValueSet {
+                    absent: !can_be_absent,
+                    ..ValueSet::ALL
+                },
+                Operator::DoesNotExist => ValueSet {
+                    absent: can_be_absent,
+                    ..ValueSet::NONE
+                },
+            };
+            let known = cube.0.entry(variable).or_insert(ValueSet::ALL);
+            *known = known.intersect(&set);
+        }
+        Ok(cube)
+    }
+
     /// Whether a client is one of them.
     pub(super) fn has(&self, diagrams: &Diagrams, client: &Client) -> bool {
         self.0.iter().all(

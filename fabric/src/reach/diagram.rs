@@ -85,7 +85,9 @@ impl Diagram {
     /// Nothing: no client is in the set, or no policy matches.
     pub(super) const NOTHING: Self = Self(RESULT);
     /// Every client is in the set.
-    pub(super) const EVERYTHING: Self = Self::result(1);
+    pub(super) const EVERYTHING: Self = Self::result(Self::YES);
+    /// The result of a set for those who are in it.
+    pub(super) const YES: u32 = 1;
 
     /// The same result for every client.
     pub(super) const fn result(number: u32) -> Self {
@@ -104,14 +106,14 @@ impl Diagram {
 // === impl Diagrams ===
 
 impl Diagrams {
-    /// So many steps may be taken from now on.
-    pub(super) const fn allow(&mut self, steps: usize) {
-        self.patience = steps;
-    }
-
     /// How many steps may still be taken.
     pub(super) const fn patience(&self) -> usize {
         self.patience
+    }
+
+    /// So many steps may be taken from now on.
+    pub(super) const fn allow(&mut self, steps: usize) {
+        self.patience = steps;
     }
 
     /// How much is kept: ways of nodes and remembered results, some tens of bytes each.

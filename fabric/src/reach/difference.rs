@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cover::{self, Cube};
-use super::diagram::{Diagram, Entangled, Operation};
+use super::diagram::{Entangled, Operation};
 use super::engine::{Decided, Decision, Engine, Sides, State};
 use super::network::Network;
-use super::{Clients, Difference, Flip, Route, Verdict};
+use super::region;
+use super::{Clients, Difference, Flip, Route};
 use crate::attributes::Client;
 use crate::fabric::Fabric;
+use crate::name::PeerName;
 
 /// Steps for one route: a second at most, and thousands of times what policies of people need.
 const ROUTE_STEPS: usize = 4_000_000;
-
-/// What is kept before it is thrown away and begun anew: some 200 MB.
-const MAX_SIZE: usize = 2_000_000;
 
 /// The results of both sides, before and after.
 type Case = Sides<(Decided, Decided)>;
@@ -58,10 +56,7 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare(&mut self, route: Route) {
-        if self.engine.diagrams.size() > MAX_SIZE {
-            self.engine.forget();
-        }
-        self.engine.diagrams.allow(ROUTE_STEPS);
+        self.engine.begin(ROUTE_STEPS);
         match self.flips(&route) {
             Ok(flips) => {
                 for (is_opened, flip) in flips {
@@ -97,25 +92,20 @@ impl<'a> Comparison<'a> {
     }
 
     fn flip(&self, route: &Route, clients: Clients, example: Option<Client>, case: &Case) -> Flip {
-        let verdict = |state, importer, exporter| Verdict {
-            allowed: self.engine.allows(importer) && self.engine.allows(exporter),
-            importer: self.engine.why(importer, state),
-            exporter: self.engine.why(exporter, state),
-        };
+        let (old, new) = case.states();
         Flip {
             route: route.clone(),
             clients,
             example,
-            before: verdict(State::Before, case.importer.0, case.exporter.0),
-            after: verdict(State::After, case.importer.1, case.exporter.1),
+            before: self.engine.verdict(old, State::Before),
+            after: self.engine.verdict(new, State::After),
         }
     }
 
     /// Whether access opens (true) or closes; none where neither.
     fn is_opened(&self, case: &Case) -> Option<bool> {
-        let allows = |decided| self.engine.allows(decided);
-        let before = allows(case.importer.0) && allows(case.exporter.0);
-        let after = allows(case.importer.1) && allows(case.exporter.1);
+        let (old, new) = case.states();
+        let (before, after) = (self.engine.lets_through(old), self.engine.lets_through(new));
         (before != after).then_some(after)
     }
 
@@ -140,57 +130,34 @@ impl<'a> Comparison<'a> {
         let new = diagrams.apply(Operation::Pair, after.importer.known, after.exporter.known)?;
         let both = diagrams.apply(Operation::Pair, old, new)?;
         // What flips for the same cause is described together.
-        let mut causes: BTreeMap<(bool, Cause), BTreeSet<u32>> = BTreeMap::new();
-        for diagram in self.engine.diagrams.reachable(both) {
-            let Some(result) = diagram.as_result() else {
-                continue;
-            };
+        let mut causes: [BTreeMap<Cause, BTreeSet<u32>>; 2] = Default::default();
+        for result in region::results(&self.engine.diagrams, both) {
             let case = self.case(result);
             if let Some(is_opened) = self.is_opened(&case) {
                 let cause = self.cause(&case, is_opened);
-                causes.entry((is_opened, cause)).or_default().insert(result);
+                let [closed, opened] = &mut causes;
+                let causes = if is_opened { opened } else { closed };
+                causes.entry(cause).or_default().insert(result);
             }
         }
-        let mut told = [Diagram::NOTHING; 2];
-        for ((is_opened, _), results) in causes {
-            let is_of_cause = |result: u32| u32::from(results.contains(&result));
-            let diagrams = &mut self.engine.diagrams;
-            let set = diagrams.map(both, &|_, result| is_of_cause(result))?;
-            // What was told already may be told again, where that makes it simpler.
-            let told = &mut told[usize::from(is_opened)];
-            let bound = diagrams.apply(Operation::Or, set, *told)?;
-            *told = bound;
-            for cube in cover::cover(diagrams, set, bound)? {
-                flips.push((is_opened, self.known_flip(route, both, set, &cube)?));
+        let declared = self.declared(&route.client_peer);
+        for (is_opened, causes) in [false, true].into_iter().zip(causes) {
+            let regions = region::regions(&mut self.engine.diagrams, both, &causes, &declared)?;
+            for region in regions {
+                let case = self.case(region.result);
+                let flip = self.flip(route, region.clients, Some(region.example), &case);
+                flips.push((is_opened, flip));
             }
         }
         Ok(())
     }
 
-    fn known_flip(
-        &mut self,
-        route: &Route,
-        both: Diagram,
-        set: Diagram,
-        cube: &Cube,
-    ) -> Result<Flip, Entangled> {
+    /// The clients that a peer declares, those of now first.
+    fn declared(&self, peer: &PeerName) -> Vec<Client> {
         let networks = [&self.after, &self.before].into_iter().flatten();
-        let declared = networks.flat_map(|network| network.declared(&route.client_peer));
-        let diagrams = &mut self.engine.diagrams;
-        let mut declared: Vec<Client> = declared.collect();
-        declared.retain(|client| cube.has(diagrams, client) && diagrams.evaluate(set, client) == 1);
-        let example = match declared.into_iter().next() {
-            Some(client) => client,
-            None => {
-                let inside = diagrams.cube(cube.0.iter(), Diagram::EVERYTHING)?;
-                let inside = diagrams.apply(Operation::And, inside, set)?;
-                let example = cover::shortest(diagrams, inside)?;
-                example.ok_or(Entangled)?.plainest(diagrams)
-            }
-        };
-        let case = self.case(self.engine.diagrams.evaluate(both, &example));
-        let clients = cube.clients(&self.engine.diagrams);
-        Ok(self.flip(route, clients, Some(example), &case))
+        networks
+            .flat_map(|network| network.declared(peer))
+            .collect()
     }
 
     fn case(&self, result: u32) -> Case {
@@ -218,3 +185,20 @@ impl<'a> Comparison<'a> {
 
 /// What decides before and after, of the sides that changed their mind.
 type Cause = Sides<Option<(Decided, Decided)>>;
+
+// === impl Case ===
+
+impl Case {
+    /// What decided before, and what decides after.
+    const fn states(&self) -> (Sides<Decided>, Sides<Decided>) {
+        let old = Sides {
+            importer: self.importer.0,
+            exporter: self.exporter.0,
+        };
+        let new = Sides {
+            importer: self.importer.1,
+            exporter: self.exporter.1,
+        };
+        (old, new)
+    }
+}

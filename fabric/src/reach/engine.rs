@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Why;
-use super::diagram::{Diagram, Diagrams, Entangled, Operation, Variable};
+use super::cover::Cube;
+use super::diagram::{Diagram, Diagrams, Entangled, Operation};
 use super::network::{End, Way};
-use super::values::ValueSet;
-use crate::api::{AccessPolicySpec, Action, Object, Operator};
+use super::{Verdict, Why};
+use crate::api::{AccessPolicySpec, Action, Object};
 use crate::fabric::{Fabric, Item};
 use crate::name::{ObjectKey, PeerName};
-use crate::policy::{Asked, Condition, Conditions, Rule};
+use crate::policy::{Asked, Conditions, Rule};
 
 /// Which of two states is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,9 @@ pub(super) struct Engine<'a> {
     lists: HashMap<Box<[Diagram]>, Diagram>,
 }
 
+/// How much is kept before all of it is thrown away: some 200 MB.
+const MAX_SIZE: usize = 2_000_000;
+
 // === impl State ===
 
 impl State {
@@ -118,6 +121,18 @@ impl Decision {
         known: Diagram::result(Decided::NoRoute.number()),
         unknown: Decided::NoRoute,
     };
+}
+
+// === impl Sides ===
+
+impl Sides<Decision> {
+    /// What is decided of an unknown client.
+    pub(super) const fn unknown(&self) -> Sides<Decided> {
+        Sides {
+            importer: self.importer.unknown,
+            exporter: self.exporter.unknown,
+        }
+    }
 }
 
 // === impl Engine ===
@@ -193,11 +208,15 @@ impl<'a> Engine<'a> {
         Some(number)
     }
 
-    /// Throws away what can be computed again.
-    pub(super) fn forget(&mut self) {
-        self.diagrams = Diagrams::default();
-        self.matches.clear();
-        self.lists.clear();
+    /// Begins a new question, that may take so many steps: where much is kept of those before, it
+    /// is thrown away and computed again when it is needed.
+    pub(super) fn begin(&mut self, steps: usize) {
+        if self.diagrams.size() > MAX_SIZE {
+            self.diagrams = Diagrams::default();
+            self.matches.clear();
+            self.lists.clear();
+        }
+        self.diagrams.allow(steps);
     }
 
     fn policy(&self, number: PolicyNumber) -> Option<&Policy<'a>> {
@@ -229,6 +248,39 @@ impl<'a> Engine<'a> {
             Decided::UnknownTo(number) => rule(number).map(Why::UnknownClient),
         };
         why.unwrap_or(Why::NoRoute)
+    }
+
+    /// Whether both sides let through.
+    pub(super) fn lets_through(&self, sides: Sides<Decided>) -> bool {
+        self.allows(sides.importer) && self.allows(sides.exporter)
+    }
+
+    /// What both sides decide, for people.
+    pub(super) fn verdict(&self, sides: Sides<Decided>, state: State) -> Verdict {
+        Verdict {
+            allowed: self.lets_through(sides),
+            importer: self.why(sides.importer, state),
+            exporter: self.why(sides.exporter, state),
+        }
+    }
+
+    /// The clients that both sides let through, of those that are known.
+    pub(super) fn allowed(&mut self, sides: Sides<Decision>) -> Result<Diagram, Entangled> {
+        let importer = self.allowed_by(sides.importer.known)?;
+        let exporter = self.allowed_by(sides.exporter.known)?;
+        self.diagrams.apply(Operation::And, importer, exporter)
+    }
+
+    fn allowed_by(&mut self, known: Diagram) -> Result<Diagram, Entangled> {
+        let policies = &self.policies;
+        let allows = |_: &Diagrams, result| match Decided::of(result) {
+            Decided::By(number) => {
+                let policy = policies.get(number.0 as usize);
+                u32::from(policy.is_some_and(|policy| policy.action == Action::Allow))
+            }
+            _ => 0,
+        };
+        self.diagrams.map(known, &allows)
     }
 
     /// What both sides decide of a route; none stands for one that isn't there.
@@ -315,14 +367,12 @@ impl<'a> Engine<'a> {
         };
         let mut cubes = Vec::with_capacity(entries.len());
         for entry in entries {
-            let mut sets: BTreeMap<Variable, ValueSet> = BTreeMap::new();
-            for (attribute, condition) in policy.conditions.of_entry(*entry) {
-                let set = values(&mut self.diagrams, condition, attribute.can_be_absent())?;
-                let variable = self.diagrams.variable(&attribute)?;
-                let known = sets.entry(variable).or_insert(ValueSet::ALL);
-                *known = known.intersect(&set);
-            }
-            cubes.push(self.diagrams.cube(sets.iter(), result)?);
+            let conditions: Vec<_> = policy.conditions.of_entry(*entry).collect();
+            let conditions = conditions.iter().map(|(attribute, condition)| {
+                (attribute, condition.operator(), condition.values())
+            });
+            let cube = Cube::of(&mut self.diagrams, conditions)?;
+            cubes.push(self.diagrams.cube(cube.0.iter(), result)?);
         }
         let diagram = self.first(&cubes)?;
         self.matches.insert((number, asked), diagram);
@@ -347,36 +397,4 @@ impl<'a> Engine<'a> {
             }
         }
     }
-}
-
-/// The values for which a condition holds.
-fn values(
-    diagrams: &mut Diagrams,
-    condition: Condition<'_>,
-    can_be_absent: bool,
-) -> Result<ValueSet, Entangled> {
-    let mut listed = || -> Result<_, Entangled> {
-        condition
-            .values()
-            .map(|text| diagrams.value(text))
-            .collect()
-    };
-    Ok(match condition.operator() {
-        Operator::In => ValueSet {
-            listed: listed()?,
-            ..ValueSet::NONE
-        },
-        Operator::NotIn => ValueSet {
-            listed: listed()?,
-            ..ValueSet::ALL
-        },
-        Operator::Exists => ValueSet {
-            absent: !can_be_absent,
-            ..ValueSet::ALL
-        },
-        Operator::DoesNotExist => ValueSet {
-            absent: can_be_absent,
-            ..ValueSet::NONE
-        },
-    })
 }

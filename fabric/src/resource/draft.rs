@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::metadata;
 use super::structure::escape;
+use super::{certain, metadata};
 use crate::diagnostic::{Code, Effect, Finding, Span};
 use crate::document::{Note, Spans};
 use crate::findings::Findings;
@@ -18,6 +18,8 @@ use crate::name::{Kind, ObjectKey};
 /// the schema refuses another part of the object: all findings come at once.
 pub(super) struct Draft<'a> {
     pub(super) kind: Kind,
+    /// The bytes of the whole file.
+    pub(super) text: &'a [u8],
     pub(super) value: &'a Value,
     /// The JSON pointer of the object in its document.
     base: &'a str,
@@ -38,6 +40,7 @@ pub(super) struct Draft<'a> {
 impl<'a> Draft<'a> {
     pub(super) fn new(
         kind: Kind,
+        text: &'a [u8],
         value: &'a Value,
         base: &'a str,
         spans: &'a Spans,
@@ -46,6 +49,7 @@ impl<'a> Draft<'a> {
     ) -> Self {
         Self {
             kind,
+            text,
             value,
             base,
             spans,
@@ -194,7 +198,13 @@ impl<'a> Draft<'a> {
         for note in self.notes {
             let pointer = note.pointer.strip_prefix(self.base).unwrap_or_default();
             if !self.is_refused(pointer) && !metadata::is_servers(pointer) {
-                self.push(note.finding.clone());
+                let finding = note.finding.clone();
+                self.push(match finding.code {
+                    Code::AmbiguousScalar => {
+                        finding.with_fix(certain::quoted(self.text, note.span))
+                    }
+                    _ => finding,
+                });
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The rules about names, namespaces, labels and annotations.
 
+use super::certain;
 use super::draft::{Draft, is_within};
 use super::structure::quote;
 use crate::api::{check_label_key, check_label_value, parse_selector};
@@ -133,12 +134,18 @@ fn check_namespace(draft: &mut Draft<'_>) {
                 None => draft.key_span("/metadata"),
             };
             let finding = Finding::new(Code::NoNamespace, span, "no namespace is named");
-            draft.push(finding.with_help("`default` is taken; write `namespace: default`"));
+            let fix = certain::namespace(draft, span);
+            draft.push(
+                finding
+                    .with_help("`default` is taken; write `namespace: default`")
+                    .with_fix(fix),
+            );
         }
         (kind, Some(_)) if !draft.is_refused(pointer) => {
             let message = format!("a {kind} has no namespace; this one is ignored");
             let finding = Finding::new(Code::NamespaceIgnored, draft.key_span(pointer), message);
-            draft.push(finding.with_help("remove it"));
+            let fix = certain::without(draft, &[pointer]);
+            draft.push(finding.with_help("remove it").with_fix(fix));
         }
         _ => {}
     }
@@ -205,5 +212,7 @@ fn note_server_fields(draft: &mut Draft<'_>) {
     for pointer in rest {
         finding = finding.with_related(draft.key_span(pointer), "");
     }
-    draft.push(finding);
+    let pointers: Vec<_> = ignored.iter().map(String::as_str).collect();
+    let fix = certain::without(draft, &pointers);
+    draft.push(finding.with_fix(fix));
 }

@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use super::draft::Draft;
 use super::places::Places;
 use super::structure::{escape, name, quote};
-use super::{File, Resource, metadata, spec, structure};
+use super::{File, Resource, certain, metadata, spec, structure};
 use crate::api::Object;
-use crate::diagnostic::{Code, Effect, Finding, Span, nearest};
+use crate::diagnostic::{Code, Effect, Finding, Span, nearest_or_same};
 use crate::document::{self, Document, Limits, Note, Spans};
 use crate::findings::Findings;
 use crate::name::Kind;
@@ -30,13 +30,14 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
     };
     let mut findings = Findings::default();
     for (index, document) in (0..).zip(parsed.documents) {
-        read_document(document, index, &mut file.resources, &mut findings);
+        read_document(bytes, document, index, &mut file.resources, &mut findings);
     }
     findings.finish_into(&mut file.findings);
     file
 }
 
 fn read_document(
+    text: &[u8],
     document: Document,
     index: u32,
     resources: &mut Vec<Resource>,
@@ -61,11 +62,11 @@ fn read_document(
             for (item_index, item) in items.into_iter().enumerate() {
                 let base = format!("/items/{item_index}");
                 let own = notes_within(&base, &mut notes);
-                resources.extend(read_object(item, place(base.into()), own, findings));
+                resources.extend(read_object(text, item, place(base.into()), own, findings));
             }
         }
         Err(value) => {
-            resources.extend(read_object(value, place("".into()), &notes, findings));
+            resources.extend(read_object(text, value, place("".into()), &notes, findings));
         }
     }
 }
@@ -108,6 +109,7 @@ struct ObjectPlace<'a> {
 }
 
 fn read_object(
+    text: &[u8],
     value: Value,
     place: ObjectPlace<'_>,
     notes: &[Note],
@@ -118,14 +120,14 @@ fn read_object(
         document,
         base,
     } = place;
-    let kind = match find_kind(&value, &base, spans) {
+    let kind = match find_kind(text, &value, &base, spans) {
         Ok(kind) => kind,
         Err(finding) => {
             findings.push(*finding);
             return None;
         }
     };
-    let mut draft = Draft::new(kind, &value, &base, spans, notes, findings);
+    let mut draft = Draft::new(kind, text, &value, &base, spans, notes, findings);
     structure::check(&mut draft);
     draft.keep_notes();
     metadata::check(&mut draft);
@@ -153,7 +155,7 @@ fn read_object(
     }
 }
 
-fn find_kind(value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Finding>> {
+fn find_kind(text: &[u8], value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Finding>> {
     let value_at = |field: &str| spans.value(&format!("{base}/{field}"));
     let refuse = |code, span, message: String| Box::new(Finding::new(code, span, message));
     let Value::Object(object) = value else {
@@ -177,8 +179,10 @@ fn find_kind(value: &Value, base: &str, spans: &Spans) -> Result<Kind, Box<Findi
         let message = format!("{} is no kind of this API", quote(written));
         let finding = Finding::new(Code::UnknownKind, value_at("kind"), message);
         return Err(Box::new(
-            match nearest(written, Kind::ALL.map(Kind::as_str)) {
-                Some(kind) => finding.with_help(format!("did you mean `{kind}`?")),
+            match nearest_or_same(written, Kind::ALL.map(Kind::as_str)) {
+                Some(kind) => finding
+                    .with_help(format!("did you mean `{kind}`?"))
+                    .with_fix(certain::other_case(text, value_at("kind"), written, kind)),
                 None => {
                     let all = Kind::ALL.map(Kind::as_str).join(", ");
                     finding.with_help(format!("the kinds are {all}"))
@@ -221,5 +225,6 @@ pub(super) fn decode(kind: Kind, value: Value) -> Result<Object, serde_json::Err
             Object::PrivilegedAccessPolicy(Deserialize::deserialize(value)?)
         }
         Kind::Instance => Object::Instance(Deserialize::deserialize(value)?),
+        Kind::Invariant => Object::Invariant(Deserialize::deserialize(value)?),
     })
 }

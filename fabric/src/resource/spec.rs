@@ -32,6 +32,7 @@ pub(super) fn check(draft: &mut Draft<'_>) {
             check_labels(draft, "/spec/peerLabels");
             check_annotation_keys(draft, "/spec/ingress/annotations");
         }
+        Kind::Invariant => check_invariant(draft),
     }
 }
 
@@ -114,6 +115,21 @@ fn check_policy(draft: &mut Draft<'_>) {
                 check_requirement(draft, &pointer);
             }
         }
+    }
+}
+
+fn check_invariant(draft: &mut Draft<'_>) {
+    check_policy(draft);
+    for (pointer, _) in draft.items("/spec/losing/peers") {
+        check_peer_name_at(draft, &pointer);
+    }
+    let survives = draft
+        .text("/spec/rule")
+        .is_none_or(|rule| rule == "survives");
+    if !survives && draft.at("/spec/losing").is_some() {
+        let message = "only the rule `survives` looks at a loss";
+        let finding = Finding::new(Code::BadInvariant, draft.key_span("/spec/losing"), message);
+        draft.push(finding.with_help("remove `losing`, or write `rule: survives`"));
     }
 }
 

@@ -7,8 +7,9 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
 use serde_json::Value;
 
+use super::certain;
 use super::draft::Draft;
-use crate::diagnostic::{Code, Finding, nearest};
+use crate::diagnostic::{Code, Finding, nearest_or_same};
 use crate::schema::{self, Schema};
 
 /// Reports everything that the schema refuses.
@@ -120,14 +121,21 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
 fn refuse_field(draft: &mut Draft<'_>, parent: &str, key: &str, rule: &Value) {
     let pointer = format!("{parent}/{}", escape(key));
     let known = rule["properties"].as_object();
-    let meant = known.and_then(|known| nearest(key, known.keys().map(String::as_str)));
+    let meant = known.and_then(|known| nearest_or_same(key, known.keys().map(String::as_str)));
     let message = format!("{} has no field {}", field(parent), quote(key));
     let finding = Finding::new(Code::UnknownField, draft.key_span(&pointer), message);
     let finding = match (parent, key, meant, known) {
         ("/metadata", "generateName", ..) => finding.with_help(
             "a server makes up a name for each generateName; in a repository each object has its name",
         ),
-        (_, _, Some(meant), _) => finding.with_help(format!("did you mean `{meant}`?")),
+        (_, _, Some(meant), _) => {
+            let there = draft.at(&format!("{parent}/{}", escape(meant))).is_some();
+            let span = draft.key_span(&pointer);
+            let fix = certain::other_case(draft.text, span, key, meant);
+            finding
+                .with_help(format!("did you mean `{meant}`?"))
+                .with_fix(fix.filter(|_| !there))
+        }
         (_, _, None, Some(known)) => {
             let ours = known
                 .keys()
@@ -157,6 +165,7 @@ fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) 
     let finding = Finding::new(Code::WrongType, span, message);
     match (wanted, value) {
         (Some(JsonType::String), Value::Number(_) | Value::Bool(_)) => {
+            let finding = finding.with_fix(certain::quoted(draft.text, span));
             // A number with a fraction doesn't print as it was written; the note knows how it was.
             match draft
                 .note(pointer)
@@ -173,7 +182,9 @@ fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) 
             match draft.note(pointer) {
                 Some(_) => finding
                     .with_help("write a decimal number: digits alone, none of them a leading 0"),
-                None if plain => finding.with_help(format!("write it without quotes: {text}")),
+                None if plain => finding
+                    .with_help(format!("write it without quotes: {text}"))
+                    .with_fix(certain::unquoted_number(draft.text, span, text)),
                 None => finding,
             }
         }
@@ -203,13 +214,10 @@ fn one_of(
     };
     let message = format!("{} is not one of the values of {what}", quote(written));
     let finding = Finding::new(Code::NotOneOf, span, message);
-    match nearest(&written.to_lowercase(), options.iter().copied()).or_else(|| {
-        options
-            .iter()
-            .copied()
-            .find(|option| option.eq_ignore_ascii_case(written))
-    }) {
-        Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
+    match nearest_or_same(written, options.iter().copied()) {
+        Some(meant) => finding
+            .with_help(format!("did you mean `{meant}`?"))
+            .with_fix(certain::other_case(draft.text, span, written, meant)),
         None => finding.with_help(write_one_of(&options)),
     }
 }

@@ -95,6 +95,7 @@ fn object_schema(kind: Kind, generator: &mut SchemaGenerator) -> Value {
         Kind::AccessPolicy => typed::<api::AccessPolicy>(kind, generator),
         Kind::PrivilegedAccessPolicy => typed::<api::PrivilegedAccessPolicy>(kind, generator),
         Kind::Instance => typed::<api::Instance>(kind, generator),
+        Kind::Invariant => typed::<api::Invariant>(kind, generator),
     }
 }
 

@@ -28,7 +28,7 @@ fn flip(flip: &Flip) -> String {
         route.export_peer,
         route.export,
         clients(&flip.clients),
-        flip.example.as_ref().map_or("?".to_owned(), client),
+        flip.example.as_ref().map_or_else(|| "?".to_owned(), client),
         verdict(&flip.before),
         verdict(&flip.after),
     )

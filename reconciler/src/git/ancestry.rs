@@ -74,19 +74,39 @@ pub(super) fn messages(
     old: Oid,
     new: Oid,
 ) -> Result<Vec<String>, git2::Error> {
+    let newest = repository.find_commit(new)?;
+    if old == new {
+        return Ok(vec![message(&newest)]);
+    }
+    let commits = commits(repository, Some(old), &[new])?;
+    Ok(commits.into_iter().map(|(_, message)| message).collect())
+}
+
+/// The commits in the history of the new ones that aren't in that of the old one, the newest
+/// first, with their messages; at most a thousand.
+pub(super) fn commits(
+    repository: &git2::Repository,
+    old: Option<Oid>,
+    new: &[Oid],
+) -> Result<Vec<(Oid, String)>, git2::Error> {
     let mut walk = repository.revwalk()?;
-    walk.push(new)?;
+    for new in new {
+        walk.push(*new)?;
+    }
     // Beyond a shallow boundary there is nothing to hide.
-    if old != new && repository.find_commit(old).is_ok() {
+    if let Some(old) = old.filter(|old| repository.find_commit(*old).is_ok()) {
         walk.hide(old)?;
     }
-    let most = if old == new { 1 } else { MAX_MESSAGES };
-    let mut messages = Vec::new();
-    for id in walk.take(most) {
+    let mut commits = Vec::new();
+    for id in walk.take(MAX_MESSAGES) {
         let commit = repository.find_commit(id?)?;
-        messages.push(String::from_utf8_lossy(commit.message_bytes()).into_owned());
+        commits.push((commit.id(), message(&commit)));
     }
-    Ok(messages)
+    Ok(commits)
+}
+
+fn message(commit: &git2::Commit<'_>) -> String {
+    String::from_utf8_lossy(commit.message_bytes()).into_owned()
 }
 
 /// The parents of a commit and when it was committed, from its own text.

@@ -69,6 +69,26 @@ pub enum Error {
         /// Why.
         source: git2::Error,
     },
+    /// A commit can't be merged, not even with conflicts.
+    #[error("can't merge commit {commit} in {}", path.display())]
+    Merge {
+        /// The commit.
+        commit: CommitId,
+        /// The repository's directory.
+        path: PathBuf,
+        /// Why.
+        source: git2::Error,
+    },
+    /// Two commits have no common history, as far as the repository holds it.
+    #[error("commits {first} and {second} have no common history in {}", path.display())]
+    Unrelated {
+        /// One of them.
+        first: CommitId,
+        /// The other one.
+        second: CommitId,
+        /// The repository's directory.
+        path: PathBuf,
+    },
     /// A tree that Git itself would never write.
     #[error(
         "commit {commit} holds a malformed entry {:?}",
@@ -262,6 +282,8 @@ impl Error {
             Self::Read { .. } | Self::File { .. } => "ReadFailed",
             Self::Malformed { .. } => "TreeMalformed",
             Self::TooManyEntries { .. } => "RepositoryTooLarge",
+            Self::Merge { .. } => "MergeFailed",
+            Self::Unrelated { .. } => "UnrelatedHistories",
         }
     }
 }

@@ -6,12 +6,13 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::address::Place;
-use super::ancestry::{Ancestry, is_ancestor, messages};
+use super::ancestry::{Ancestry, commits, is_ancestor, messages};
 use super::error::FetchError;
 use super::housekeeping::{self, Busy};
 use super::operation::Operation;
 use super::{
-    BlobCache, Commit, CommitId, Error, FetchLimits, Fetched, Remote, fetch, local, transport, tree,
+    BlobCache, Commit, CommitId, Error, FetchLimits, Fetched, Merged, Remote, fetch, local, merge,
+    transport, tree,
 };
 
 /// A Git repository: the reconciler's bare store, or a user's own that is only read.
@@ -66,6 +67,7 @@ impl Repository {
             path: path.to_owned(),
             source,
         })?;
+        admit_quarantine(&repository);
         Ok(Self::new(path, repository, None))
     }
 
@@ -100,6 +102,15 @@ impl Repository {
         let object = repository.revparse_single(revision).map_err(failed)?;
         let commit = object.peel_to_commit().map_err(failed)?;
         Ok(Commit::of(&commit))
+    }
+
+    /// The tree that a revision names without a commit, as `git write-tree` makes one of what is
+    /// about to be committed; none where it names a commit, or nothing.
+    #[must_use]
+    pub fn find_tree(&self, revision: &str) -> Option<CommitId> {
+        let repository = self.inner.lock();
+        let object = repository.revparse_single(revision).ok()?;
+        (object.kind() == Some(git2::ObjectType::Tree)).then(|| CommitId(object.id()))
     }
 
     /// Fetches the commit at which the remote's reference stands, without its history.
@@ -164,6 +175,62 @@ impl Repository {
             }
             Place::Http(..) | Place::Ssh(_) => read(&self.inner.lock()),
         }
+    }
+
+    /// The commits in the history of the new ones that aren't in that of the old one, the newest
+    /// first, with their messages: at most a thousand, and only what the repository itself holds.
+    pub fn commits(
+        &self,
+        old: Option<CommitId>,
+        new: &[CommitId],
+    ) -> Result<Vec<(CommitId, String)>, Error> {
+        let ids: Vec<_> = new.iter().map(|commit| commit.0).collect();
+        let commits = commits(&self.inner.lock(), old.map(|old| old.0), &ids);
+        match (commits, new.first()) {
+            (Ok(commits), _) => Ok(commits
+                .into_iter()
+                .map(|(id, message)| (CommitId(id), message))
+                .collect()),
+            (Err(_), None) => Ok(Vec::new()),
+            (Err(source), Some(new)) => Err(Error::Read {
+                object: "the history".to_owned(),
+                commit: *new,
+                path: self.path.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// The newest commit in the history of both.
+    pub fn merge_base(&self, first: CommitId, second: CommitId) -> Result<CommitId, Error> {
+        let path = self.path.clone();
+        match self.inner.lock().merge_base(first.0, second.0) {
+            Ok(id) => Ok(CommitId(id)),
+            Err(error) if error.code() == git2::ErrorCode::NotFound => Err(Error::Unrelated {
+                first,
+                second,
+                path,
+            }),
+            Err(source) => Err(Error::Read {
+                object: "the history".to_owned(),
+                commit: second,
+                path,
+                source,
+            }),
+        }
+    }
+
+    /// The files of what merging commits onto another comes to, one after the other; nothing is
+    /// written to the repository.
+    pub fn merge(
+        &self,
+        onto: CommitId,
+        commits: &[CommitId],
+        limits: &Limits,
+        cache: &mut BlobCache,
+    ) -> Result<Merged, Error> {
+        let repository = self.inner.lock();
+        merge::merge(&repository, &self.path, onto, commits, limits, cache)
     }
 
     /// Whether `old` is in the history of `new`, which was fetched from the remote.
@@ -271,6 +338,24 @@ impl Repository {
         cache: &mut BlobCache,
     ) -> Result<Tree, Error> {
         tree::read(&self.inner.lock(), &self.path, commit, limits, cache)
+    }
+}
+
+/// Lets the objects be read of a push that isn't accepted yet: a hook that judges it finds them in
+/// a quarantine inside the repository (git-receive-pack(1)).
+fn admit_quarantine(repository: &git2::Repository) {
+    let Some(quarantine) = std::env::var_os("GIT_QUARANTINE_PATH").map(PathBuf::from) else {
+        return;
+    };
+    // Another repository's hook may have started this process.
+    let objects = repository.commondir().join("objects").canonicalize();
+    if let (Ok(quarantine), Ok(objects)) = (quarantine.canonicalize(), objects)
+        && quarantine.starts_with(objects)
+        && let Ok(database) = repository.odb()
+        && let Some(path) = quarantine.to_str()
+        && let Err(error) = database.add_disk_alternate(path)
+    {
+        tracing::warn!(%error, "the objects that are pushed can't be read");
     }
 }
 

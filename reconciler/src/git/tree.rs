@@ -147,7 +147,7 @@ impl BlobCache {
     }
 }
 
-/// Reads the files of a commit that the model asks for.
+/// Reads the files of a commit, or of a tree by itself, that the model asks for.
 pub(super) fn read(
     repository: &git2::Repository,
     path: &Path,
@@ -164,10 +164,10 @@ pub(super) fn read(
             source,
         }
     };
-    let root = repository
-        .find_commit(commit.0)
-        .map_err(failed("the commit"))?
-        .tree_id();
+    let object = repository
+        .find_object(commit.0, None)
+        .map_err(failed("the commit"))?;
+    let root = object.peel_to_tree().map_err(failed("the commit"))?.id();
     let odb = repository.odb().map_err(failed("the object database"))?;
     cache.begin(path, limits);
     let walk = Walk {

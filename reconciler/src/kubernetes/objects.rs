@@ -112,7 +112,7 @@ impl Objects {
             Kind::AccessPolicy => Some(&self.policies),
             Kind::PrivilegedAccessPolicy => Some(&self.privileged),
             Kind::Instance => Some(&self.instances),
-            Kind::Fabric | Kind::Revocations | Kind::Workloads => None,
+            Kind::Fabric | Kind::Revocations | Kind::Workloads | Kind::Invariant => None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reconciler::git::{FetchLimits, Remote, SshOptions};
@@ -62,12 +63,7 @@ impl Sshd {
             assert!(made.unwrap().success());
         }
         fs::copy(path("client.pub"), path("authorized_keys")).unwrap();
-        // Free at this moment; another process could only take it meanwhile by chance.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let port = free_port();
         let host = fs::read_to_string(path("host.pub")).unwrap();
         fs::write(path("known hosts"), format!("[127.0.0.1]:{port} {host}")).unwrap();
         let other = fs::read_to_string(path("stranger.pub")).unwrap();
@@ -139,6 +135,18 @@ impl Drop for Sshd {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A port that nobody has at the moment and that this process gives out once, below those that the
+/// system gives out by itself.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let ports = std::iter::repeat_with(|| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        10_000 + (std::process::id().wrapping_mul(997).wrapping_add(step) % 20_000) as u16
+    });
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().unwrap()
 }
 
 #[test]

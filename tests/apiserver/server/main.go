@@ -96,11 +96,7 @@ func startEtcd(dir string) ([]string, *embed.Etcd, error) {
 	c.UnsafeNoFsync = true
 	c.LogLevel = "error"
 	c.QuotaBackendBytes = 4 << 30
-	u, err := freeURL()
-	if err != nil {
-		return nil, nil, err
-	}
-	peer, err := freeURL()
+	u, peer, err := ownURLs()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -117,6 +113,21 @@ func startEtcd(dir string) ([]string, *embed.Etcd, error) {
 		return nil, nil, fmt.Errorf("etcd did not become ready")
 	}
 	return []string{u.String()}, e, nil
+}
+
+// ownURLs says where etcd listens: at its usual ports of the address that is ours where one was given
+// (a port that is only free now may be somebody's a moment later), else at free ones.
+func ownURLs() (client, peer url.URL, err error) {
+	if host, port, err := net.SplitHostPort(*listen); err == nil && port != "0" {
+		at := func(port string) url.URL {
+			return url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}
+		}
+		return at("2379"), at("2380"), nil
+	}
+	if client, err = freeURL(); err == nil {
+		peer, err = freeURL()
+	}
+	return client, peer, err
 }
 
 func freeURL() (url.URL, error) {

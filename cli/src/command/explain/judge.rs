@@ -7,6 +7,7 @@ use fabric::name::{ObjectKey, ObjectName, PeerName};
 use fabric::origin::Origin;
 use fabric::policy::{Decision, Reason};
 use fabric::snapshot::{Import, Snapshot};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Snapshots;
@@ -14,8 +15,8 @@ use super::show::StepShown;
 use crate::failure::Hint as _;
 
 /// What comes of a connection.
-#[derive(Debug, Serialize)]
-pub(super) struct Verdict {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Verdict {
     /// Whether it is let through by way of at least one source.
     pub(super) allowed: bool,
     /// The peer where it begins.
@@ -31,7 +32,7 @@ pub(super) struct Verdict {
 }
 
 /// What comes of a connection by way of one source.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct SourceVerdict {
     /// Whether both sides let it through.
     pub(super) allowed: bool,
@@ -46,7 +47,7 @@ pub(super) struct SourceVerdict {
 }
 
 /// What one side decides.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Side {
     /// Whether it lets the connection through.
@@ -61,7 +62,7 @@ pub(super) struct Side {
 }
 
 /// Why a side decides so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Why {
     /// A policy says so.
@@ -79,7 +80,7 @@ pub(super) enum Why {
 }
 
 /// A policy, and where it stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Place {
     /// Which policy it is.
     pub(super) key: ObjectKey,

@@ -4,13 +4,14 @@ use anstyle::{AnsiColor, Style};
 use fabric::api::Action;
 use fabric::origin::{Origin, Revision};
 use fabric::policy::{Considered, Outcome, Scope, Step};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::judge::{Place, Side, SourceVerdict, Verdict, Why};
 use crate::render::escape;
 
 /// One of the five steps of a decision, as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct StepShown {
     /// Whose policies it looks at: `privileged`, `namespace` or `default`.
     scope: &'static str,
@@ -23,7 +24,7 @@ pub(super) struct StepShown {
 }
 
 /// A policy that was looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct ConsideredShown {
     #[serde(flatten)]
     place: Place,
@@ -35,7 +36,7 @@ struct ConsideredShown {
 }
 
 /// Whether a policy matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 enum OutcomeShown {
     Matched,
@@ -44,7 +45,7 @@ enum OutcomeShown {
 }
 
 /// A term that didn't match.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct MismatchShown {
     /// Where it stands in the policy, as a JSON pointer.
     pointer: String,

@@ -1,0 +1,182 @@
+//! Who reaches what, in words. Names are as they stand in the repository: escape them.
+
+use std::collections::BTreeMap;
+
+use fabric::api::Operator;
+use fabric::attributes::Client;
+use fabric::name::{ObjectName, PeerName};
+use fabric::policy::Rule;
+use fabric::reach::{ClientTerm, Clients, Flip, Verdict, Why};
+
+/// Access to one service that opens or closes.
+#[derive(Debug)]
+pub(crate) struct Service<'a> {
+    /// The peer that exports it.
+    pub(crate) peer: &'a PeerName,
+    /// The service there.
+    pub(crate) export: &'a ObjectName,
+    /// For whom.
+    pub(crate) groups: Vec<Group<'a>>,
+}
+
+/// The same clients of several peers, with the same reasons.
+#[derive(Debug)]
+pub(crate) struct Group<'a> {
+    /// What is true of each of them.
+    pub(crate) flip: &'a Flip,
+    /// The peers, each with the import there.
+    pub(crate) ways: Vec<(&'a PeerName, &'a ObjectName)>,
+}
+
+/// Values of a term, and peers of a group, that are told.
+pub(crate) const TOLD: usize = 5;
+
+/// What opens or closes, service by service, in the order of the services.
+pub(crate) fn by_service(flips: &[Flip]) -> Vec<Service<'_>> {
+    let mut services: BTreeMap<_, Vec<Group<'_>>> = BTreeMap::new();
+    for flip in flips {
+        let route = &flip.route;
+        let groups = services
+            .entry((&route.export_peer, &route.export))
+            .or_default();
+        let way = (&route.client_peer, &route.import);
+        match groups.iter_mut().find(|group| group.is_of(flip)) {
+            Some(group) => group.ways.push(way),
+            None => groups.push(Group {
+                flip,
+                ways: vec![way],
+            }),
+        }
+    }
+    let services = services.into_iter();
+    let services = services.map(|((peer, export), groups)| Service {
+        peer,
+        export,
+        groups,
+    });
+    services.collect()
+}
+
+// === impl Group ===
+
+impl Group<'_> {
+    fn is_of(&self, flip: &Flip) -> bool {
+        let own = self.flip;
+        own.clients == flip.clients && own.before == flip.before && own.after == flip.after
+    }
+}
+
+/// The clients in words, such as `clients with namespace = shop, labels.app not in (cart, till)`.
+pub(crate) fn clients(clients: &Clients) -> String {
+    match clients {
+        Clients::Unknown => "clients of which the peer knows nothing".to_owned(),
+        Clients::Known(terms) if terms.is_empty() => "every client that the peer knows".to_owned(),
+        Clients::Known(terms) => {
+            let terms: Vec<_> = terms.iter().map(term).collect();
+            format!("clients with {}", terms.join(", "))
+        }
+    }
+}
+
+fn term(term: &ClientTerm) -> String {
+    let ClientTerm {
+        attribute,
+        operator,
+        values,
+    } = term;
+    let shown = values.get(..TOLD).unwrap_or(values).join(", ");
+    let shown = match values.len().checked_sub(TOLD) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown}, {more} more"),
+    };
+    match (operator, values.len()) {
+        (Operator::In, 1) => format!("{attribute} = {shown}"),
+        (Operator::NotIn, 1) => format!("{attribute} != {shown}"),
+        (Operator::In, _) => format!("{attribute} in ({shown})"),
+        (Operator::NotIn, _) => format!("{attribute} not in ({shown})"),
+        (Operator::Exists, _) => format!("any {attribute}"),
+        (Operator::DoesNotExist, _) => format!("no {attribute}"),
+    }
+}
+
+/// A client in words: `shop/till app=cart`.
+pub(crate) fn client(client: &Client) -> String {
+    let labels = client
+        .labels
+        .iter()
+        .map(|(key, value)| format!(" {key}={value}"));
+    format!(
+        "{}/{}{}",
+        client.namespace,
+        client.service_account,
+        labels.collect::<String>()
+    )
+}
+
+/// What one side says, in words: `allowed by AccessPolicy shop/x`.
+pub(crate) fn why(why: &Why) -> String {
+    match why {
+        Why::Allowed(rule) => format!("allowed by {}", rule.key),
+        Why::Denied(rule) => format!("denied by {}", rule.key),
+        Why::UnknownClient(rule) => {
+            format!("denied, as {} depends on who the client is", rule.key)
+        }
+        Why::DefaultDeny => "denied, as no policy allows it".to_owned(),
+        Why::NoRoute => "not there".to_owned(),
+    }
+}
+
+/// The rule that decides on one side, where one does.
+pub(crate) const fn rule(why: &Why) -> Option<&Rule> {
+    match why {
+        Why::Allowed(rule) | Why::Denied(rule) | Why::UnknownClient(rule) => Some(rule),
+        Why::DefaultDeny | Why::NoRoute => None,
+    }
+}
+
+/// The sides of a verdict, that where it isn't the same as before first.
+pub(crate) fn sides<'a>(flip: &'a Flip, verdict: &'a Verdict) -> [(&'static str, &'a Why); 2] {
+    let importer = ("importer", &verdict.importer);
+    let exporter = ("exporter", &verdict.exporter);
+    match flip.before.importer == flip.after.importer {
+        true => [exporter, importer],
+        false => [importer, exporter],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_in_words() {
+        let term = |attribute: &str, operator, values: &[&str]| ClientTerm {
+            attribute: attribute.parse().unwrap(),
+            operator,
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        };
+        let all = [
+            term("namespace", Operator::In, &["shop"]),
+            term("service-account", Operator::NotIn, &["a", "b"]),
+            term("labels.app", Operator::Exists, &[]),
+            term("labels.old", Operator::DoesNotExist, &[]),
+            term("labels.x", Operator::NotIn, &["y"]),
+            term(
+                "labels.z",
+                Operator::In,
+                &["a", "b", "c", "d", "e", "f", "g"],
+            ),
+        ];
+        for (terms, wanted) in [
+            (&all[..0], "every client that the peer knows"),
+            (&all[..1], "clients with namespace = shop"),
+            (
+                &all[1..],
+                "clients with service-account not in (a, b), any labels.app, no labels.old, labels.x != y, \
+                 labels.z in (a, b, c, d, e, 2 more)",
+            ),
+        ] {
+            assert_eq!(clients(&Clients::Known(terms.to_vec())), wanted);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! How a report is made.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{PeerChange, PlanReport, Presence, PruneReport, ReportedDiagnostic, Verdict, mask};
+use crate::diagnostic::{Diagnostic, Effect};
+use crate::fabric::{Build, Fabric};
+use crate::gate::{self, ApprovingCommit, Changes, GateOutcome};
+use crate::invariant::InvariantVerdict;
+use crate::name::{Kind, PeerName};
+use crate::origin::Revision;
+use crate::plan::{Difference, Plan, PruneOutcome, Pruning, diff, is_counted};
+use crate::reach::{self, Route};
+
+/// One state of a repository, checked.
+#[derive(Clone, Copy, Debug)]
+pub struct State<'a> {
+    /// Which one.
+    pub revision: &'a Revision,
+    /// What it comes to, with what its invariants report.
+    pub build: &'a Build,
+    /// Its invariants.
+    pub invariants: &'a [InvariantVerdict],
+}
+
+/// What a report is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The older state; none before the first commit.
+    pub before: Option<State<'a>>,
+    /// The newer state, built after the older one.
+    pub after: State<'a>,
+    /// The commits between them, whose approvals count.
+    pub commits: &'a [ApprovingCommit],
+    /// The one peer to show; gates look at all of them.
+    pub peer: Option<&'a PeerName>,
+}
+
+// === impl PlanReport ===
+
+impl PlanReport {
+    /// The report of what changes from one state to another.
+    #[must_use]
+    pub fn new(question: Question<'_>) -> Self {
+        let Question {
+            before,
+            after,
+            commits,
+            peer,
+        } = question;
+        let old = before.and_then(|state| state.build.fabric.as_ref());
+        let new = after.build.fabric.as_ref();
+        let reach = reach::difference(old, new);
+        let approved = approved_prune(commits);
+        let mut peers: Vec<_> = names(old, new)
+            .into_iter()
+            .map(|name| peer_change(name, old, new, approved))
+            .collect();
+        let changes = Changes {
+            before: old,
+            after: new,
+            peers: &peers,
+            reach: &reach,
+        };
+        let gates = gate::judge(changes, commits);
+        let is_changed = peers.iter().any(PeerChange::is_some);
+        let verdict = if after.build.has(Effect::Fail) {
+            Verdict::Invalid
+        } else if gates
+            .iter()
+            .any(|gate| gate.outcome == GateOutcome::Refused)
+        {
+            Verdict::Refused
+        } else if is_changed || reach != reach::Difference::default() {
+            Verdict::Changes
+        } else {
+            Verdict::Unchanged
+        };
+        let (diagnostics, mended) = compare(
+            before.map(|state| state.build.diagnostics.as_slice()),
+            &after.build.diagnostics,
+        );
+        let reach = match peer {
+            None => reach,
+            Some(peer) => of_peer(reach, peer),
+        };
+        peers.retain(|change| peer.is_none_or(|peer| change.difference.peer == *peer));
+        Self {
+            fabric: new
+                .or(old)
+                .map(|fabric| fabric.name.clone())
+                .filter(|name| !name.is_empty()),
+            base: before.map(|state| state.revision.clone()),
+            head: after.revision.clone(),
+            merge: None,
+            verdict,
+            diagnostics,
+            mended,
+            frozen_peers: after.build.frozen.clone(),
+            fabric_frozen: after.build.is_held,
+            peers,
+            reach,
+            gates,
+            invariants: since(before, after.invariants),
+        }
+    }
+}
+
+/// The part of a difference that begins or ends in a peer.
+fn of_peer(mut reach: reach::Difference, peer: &PeerName) -> reach::Difference {
+    let touches = |route: &Route| route.client_peer == *peer || route.export_peer == *peer;
+    reach.opened.retain(|flip| touches(&flip.route));
+    reach.closed.retain(|flip| touches(&flip.route));
+    reach.undecided.retain(touches);
+    reach
+}
+
+fn approved_prune(commits: &[ApprovingCommit]) -> Option<u32> {
+    let messages = commits.iter().map(|commit| commit.message.as_str());
+    gate::Approvals::of(messages).prune
+}
+
+fn names<'a>(old: Option<&'a Fabric>, new: Option<&'a Fabric>) -> BTreeSet<&'a PeerName> {
+    let fabrics = [old, new].into_iter().flatten();
+    fabrics.flat_map(|fabric| fabric.units.keys()).collect()
+}
+
+fn peer_change(
+    name: &PeerName,
+    old: Option<&Fabric>,
+    new: Option<&Fabric>,
+    approved: Option<u32>,
+) -> PeerChange {
+    let plan = |fabric: Option<&Fabric>| fabric.and_then(|fabric| Plan::of(fabric, name));
+    let (before, after) = (plan(old), plan(new));
+    let mut difference = diff(name, before.as_ref(), after.as_ref());
+    mask::mask(&mut difference);
+    PeerChange {
+        presence: match (&before, &after) {
+            (None, Some(_)) => Some(Presence::Added),
+            (Some(_), None) => Some(Presence::Removed),
+            _ => None,
+        },
+        prune: prune(&difference, before.as_ref(), after.as_ref(), approved),
+        difference,
+    }
+}
+
+/// Asks the prune budget as the peer's reconciler will: of what is in force before, by the budget
+/// of the newer state.
+fn prune(
+    difference: &Difference,
+    before: Option<&Plan>,
+    after: Option<&Plan>,
+    approved: Option<u32>,
+) -> PruneReport {
+    let budget = after
+        .map(|plan| plan.state.prune.clone())
+        .unwrap_or_default();
+    let counted: Vec<_> = difference
+        .removed
+        .iter()
+        .filter(|removed| is_counted(&removed.key, &removed.object))
+        .map(|removed| removed.key.clone())
+        .collect();
+    let lasting = |plan: Option<&Plan>| {
+        let objects = plan.into_iter().flat_map(|plan| &plan.objects);
+        objects.filter(|o| o.key.kind != Kind::Instance).count() as u64
+    };
+    let total = lasting(before);
+    let pruning = Pruning {
+        count: counted.len() as u64,
+        total,
+        nothing_left: lasting(after) == 0,
+    };
+    let outcome = match counted.is_empty() {
+        true => PruneOutcome::Within,
+        false => pruning.judge(&budget, approved),
+    };
+    PruneReport {
+        counted,
+        total,
+        max_count: budget.max_count,
+        max_percent: budget.max_percent,
+        outcome,
+    }
+}
+
+/// The diagnostics of the newer state, and how many of the older one's are gone.
+fn compare(
+    before: Option<&[Diagnostic]>,
+    after: &[Diagnostic],
+) -> (Vec<ReportedDiagnostic>, usize) {
+    let mut known: HashMap<_, usize> = HashMap::new();
+    for diagnostic in before.into_iter().flatten() {
+        *known.entry(identity(diagnostic)).or_default() += 1;
+    }
+    let reported = after
+        .iter()
+        .map(|diagnostic| {
+            let count = known.get_mut(&identity(diagnostic));
+            let is_known = count.is_some_and(|count| {
+                let is_left = *count > 0;
+                *count -= usize::from(is_left);
+                is_left
+            });
+            ReportedDiagnostic {
+                diagnostic: diagnostic.clone(),
+                is_new: !is_known,
+            }
+        })
+        .collect();
+    (reported, known.values().sum())
+}
+
+/// What stays the same of a diagnostic when the lines of its file move.
+pub(super) fn identity(diagnostic: &Diagnostic) -> impl Eq + std::hash::Hash + '_ {
+    (
+        diagnostic.code,
+        diagnostic.effect,
+        diagnostic.path(),
+        diagnostic.message.as_str(),
+    )
+}
+
+/// The invariants with what they came to before.
+fn since(before: Option<State<'_>>, after: &[InvariantVerdict]) -> Vec<InvariantVerdict> {
+    let older = before.map(|state| state.invariants).unwrap_or_default();
+    let older: HashMap<_, _> = older
+        .iter()
+        .map(|verdict| (verdict.name.as_str(), verdict.outcome))
+        .collect();
+    let verdict = |verdict: &InvariantVerdict| InvariantVerdict {
+        before: older.get(verdict.name.as_str()).copied(),
+        ..verdict.clone()
+    };
+    after.iter().map(verdict).collect()
+}
