@@ -69,9 +69,9 @@ pub struct CounterExample {
     pub lost: Vec<PeerName>,
 }
 
-/// Searches for clients of all the invariants of a fabric together: some microseconds each in a
-/// fabric of usual policies, so some seconds at most. What is left then counts as undecided.
-const SEARCHES: usize = 100_000;
+/// Steps of all the searches for clients together: some ten seconds at most, and more than a
+/// thousand invariants of a fabric of usual policies need. What is left then counts as undecided.
+const STEPS: usize = 100_000_000;
 
 /// Checks the invariants of what was built, and adds what is wrong with them to what the build
 /// reports.
@@ -83,10 +83,10 @@ pub fn check(build: &mut Build) -> Vec<InvariantVerdict> {
     };
     let question = Question::new(fabric);
     let mut reach = Reach::new(fabric);
-    let mut searches = SEARCHES;
+    let mut steps = STEPS;
     let mut verdicts = Vec::new();
     for item in &fabric.invariants {
-        let answer = question.ask(item, &mut reach, &mut searches);
+        let answer = question.ask(item, &mut reach, &mut steps);
         build
             .diagnostics
             .extend(words::diagnostics(fabric, item, &answer));

@@ -8,9 +8,11 @@
 mod create;
 mod explain;
 mod fmt;
+mod formats;
 mod help;
 mod init;
 mod plan;
+mod pull_request;
 mod run;
 mod sandbox;
 mod template;

@@ -58,7 +58,7 @@ struct Check<'q, 'a> {
     from: ClientSelection,
     /// The services that it is about.
     services: Vec<&'q Service<'a>>,
-    searches: &'q mut usize,
+    steps: &'q mut usize,
     examples: Vec<CounterExample>,
     is_undecided: bool,
 }
@@ -82,8 +82,8 @@ impl<'a> Question<'a> {
         }
     }
 
-    /// Asks about one invariant; each search is taken off those that are left.
-    pub(super) fn ask(&self, item: &Item, reach: &mut Reach<'_>, searches: &mut usize) -> Answer {
+    /// Asks about one invariant; what it takes is taken off the steps that are left.
+    pub(super) fn ask(&self, item: &Item, reach: &mut Reach<'_>, steps: &mut usize) -> Answer {
         let Object::Invariant(invariant) = item.object() else {
             return Answer::NotUnderstood(Vec::new());
         };
@@ -119,7 +119,7 @@ impl<'a> Question<'a> {
             question: self,
             from,
             services,
-            searches,
+            steps,
             examples: Vec::new(),
             is_undecided: false,
         };
@@ -375,11 +375,14 @@ impl Check<'_, '_> {
         among: Selection<'_>,
         wanted: Wanted,
     ) -> Search {
-        match self.searches.checked_sub(1) {
-            Some(left) => *self.searches = left,
-            None => return Search::Undecided,
+        if *self.steps == 0 {
+            return Search::Undecided;
         }
-        reach.search(routes, among, wanted)
+        let search = reach.search(routes, among, wanted);
+        // To look at the routes takes time too.
+        let spent = reach.spent() + 10 * (1 + routes.len());
+        *self.steps = self.steps.saturating_sub(spent);
+        search
     }
 }
 

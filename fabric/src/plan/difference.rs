@@ -136,6 +136,15 @@ fn collect(
     if before == after {
         return;
     }
+    // Of lists of the same length the items that differ; of others it can't be told which went.
+    if let (Some(Value::Array(old)), Some(Value::Array(new))) = (before, after)
+        && old.len() == new.len()
+    {
+        for (index, (old, new)) in old.iter().zip(new).enumerate() {
+            collect(&format!("{pointer}/{index}"), Some(old), Some(new), changes);
+        }
+        return;
+    }
     let (old, new): (BTreeMap<String, &Value>, BTreeMap<String, &Value>) = match (before, after) {
         (Some(Value::Object(old)), Some(Value::Object(new))) => (
             old.iter()

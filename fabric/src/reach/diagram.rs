@@ -108,6 +108,11 @@ impl Diagram {
 // === impl Diagrams ===
 
 impl Diagrams {
+    /// How many steps may still be taken.
+    pub(super) const fn patience(&self) -> usize {
+        self.patience
+    }
+
     /// So many steps may be taken from now on.
     pub(super) const fn allow(&mut self, steps: usize) {
         self.patience = steps;

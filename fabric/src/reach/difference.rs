@@ -15,6 +15,13 @@ use crate::name::PeerName;
 /// Steps for one route: a second at most, and thousands of times what policies of people need.
 const ROUTE_STEPS: usize = 4_000_000;
 
+/// Steps for all routes together: some ten seconds. Ten thousand routes that all change take a
+/// tenth of it.
+const ALL_STEPS: usize = 100_000_000;
+
+/// Flips that are told one by one, of some 2 KB each; routes beyond them count as undecided.
+const MAX_FLIPS: usize = 100_000;
+
 /// The results of both sides, before and after.
 type Case = Sides<(Decided, Decided)>;
 
@@ -23,6 +30,8 @@ struct Comparison<'a> {
     before: Option<Network<'a>>,
     after: Option<Network<'a>>,
     engine: Engine<'a>,
+    /// Steps that may still be taken.
+    left: usize,
     difference: Difference,
 }
 
@@ -38,6 +47,7 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
         before: before.map(Network::new),
         after: after.map(Network::new),
         engine,
+        left: ALL_STEPS,
         difference: Difference::default(),
     };
     for route in comparison.routes() {
@@ -83,17 +93,22 @@ impl<'a> Comparison<'a> {
     }
 
     fn compare(&mut self, route: Route) {
-        self.engine.begin(ROUTE_STEPS);
-        match self.flips(&route) {
-            Ok(flips) => {
+        let steps = self.left.min(ROUTE_STEPS);
+        self.engine.begin(steps);
+        let flips = self.flips(&route);
+        self.left -= steps - self.engine.diagrams.patience();
+        let difference = &mut self.difference;
+        let count = difference.opened.len() + difference.closed.len();
+        match flips {
+            Ok(flips) if count + flips.len() <= MAX_FLIPS => {
                 for (is_opened, flip) in flips {
                     match is_opened {
-                        true => self.difference.opened.push(flip),
-                        false => self.difference.closed.push(flip),
+                        true => difference.opened.push(flip),
+                        false => difference.closed.push(flip),
                     }
                 }
             }
-            Err(Entangled) => self.difference.undecided.push(route),
+            _ => difference.undecided.push(route),
         }
     }
 

@@ -225,6 +225,13 @@ impl<'a> Reach<'a> {
         Ok(union)
     }
 
+    /// How many steps the last question took, of a hundred nanoseconds or so each: for a bound on
+    /// many questions together.
+    #[must_use]
+    pub const fn spent(&self) -> usize {
+        SEARCH_STEPS - self.engine.diagrams.patience()
+    }
+
     pub(super) fn begin(&mut self) {
         self.engine.begin(SEARCH_STEPS);
     }

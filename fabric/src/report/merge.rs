@@ -6,8 +6,9 @@ use super::build::identity;
 use super::common::common;
 use super::{MergeReport, PlanReport, Question, State, Verdict};
 use crate::diagnostic::Effect;
+use crate::fabric::Fabric;
 use crate::origin::Revision;
-use crate::reach;
+use crate::reach::{self, Flip, Reach, Search, Selection, Wanted};
 
 // === impl MergeReport ===
 
@@ -67,6 +68,12 @@ impl PlanReport {
             opened = common(&opened, &difference.opened);
             undecided.retain(|route| difference.undecided.contains(route));
         }
+        if let Some(both) = both {
+            let base = question
+                .before
+                .and_then(|state| state.build.fabric.as_ref());
+            retell(&mut opened, base, both);
+        }
         merge.opened_together = opened;
         merge.undecided_together = undecided;
         merge.errors_together = self.errors_of_none(alone);
@@ -91,4 +98,32 @@ impl PlanReport {
             .map(|(index, _)| index)
             .collect()
     }
+}
+
+/// Tells anew what was and is decided: these clients may be fewer than those of whom it was told.
+fn retell(flips: &mut Vec<Flip>, base: Option<&Fabric>, both: &Fabric) {
+    let mut then = base.map(Reach::new);
+    let mut now = Reach::new(both);
+    flips.retain_mut(|flip| {
+        let among = Selection {
+            any_of: std::slice::from_ref(&flip.clients),
+            except: &[],
+        };
+        match now.search(std::slice::from_ref(&flip.route), among, Wanted::Allowed) {
+            Search::Found(witness) => {
+                let mut verdicts = witness.verdicts.into_iter();
+                if let Some((_, verdict)) = verdicts.next() {
+                    flip.after = verdict;
+                }
+                let before = then
+                    .as_mut()
+                    .and_then(|then| then.verdict(&flip.route, witness.client.as_ref()));
+                flip.before = before.unwrap_or_else(|| flip.before.clone());
+                flip.example = witness.client;
+                true
+            }
+            Search::Nobody => false,
+            Search::Undecided => true,
+        }
+    });
 }

@@ -10,7 +10,8 @@ use fabric::api::Gate;
 use fabric::diagnostic::Effect;
 use fabric::gate::{GateOutcome, GateVerdict};
 use fabric::invariant::{InvariantOutcome, InvariantVerdict};
-use fabric::plan::Difference;
+use fabric::plan;
+use fabric::reach::Difference;
 use fabric::report::{Conflict, ConflictKind, MergeReport, MergeStep, PlanReport, Verdict};
 use fabric::tree::Tree;
 
@@ -124,7 +125,11 @@ fn write_together(report: &PlanReport, merge: &MergeReport, out: &mut dyn Write)
         out,
         "{style}opens only together{style:#} (neither {first} nor {second} opens it alone):"
     )?;
-    reach::write_flips(&merge.opened_together, '!', out)?;
+    let together = Difference {
+        opened: merge.opened_together.clone(),
+        ..Difference::default()
+    };
+    reach::write_groups(&together.opened_groups(), '!', out)?;
     reach::write_routes(&merge.undecided_together, out)?;
     writeln!(out)
 }
@@ -133,25 +138,30 @@ fn write_gates(gates: &[GateVerdict], out: &mut dyn Write) -> io::Result<()> {
     if gates.is_empty() {
         return Ok(());
     }
-    writeln!(out, "gates:")?;
-    for verdict in gates {
+    let (passed, asked): (Vec<_>, Vec<_>) = gates
+        .iter()
+        .partition(|verdict| verdict.outcome == GateOutcome::Passed);
+    if !passed.is_empty() {
+        let names: Vec<_> = passed.iter().map(|verdict| verdict.gate.as_str()).collect();
+        writeln!(out, "gates passed: {}", names.join(", "))?;
+    }
+    for verdict in asked {
         let (color, words) = match verdict.outcome {
-            GateOutcome::Passed => (AnsiColor::Green, "passed"),
-            GateOutcome::Approved => (AnsiColor::Yellow, "approved"),
+            GateOutcome::Passed | GateOutcome::Approved => (AnsiColor::Yellow, "approved"),
             GateOutcome::Refused => (AnsiColor::Red, "wants an approval"),
         };
         let style = color.on_default();
-        write!(out, "  {}: {style}{words}{style:#}", verdict.gate)?;
+        write!(out, "gate {}: {style}{words}{style:#}", verdict.gate)?;
         if !verdict.approved_by.is_empty() {
             let commits: Vec<_> = verdict.approved_by.iter().map(|c| c.short()).collect();
             write!(out, " by {}", commits.join(", "))?;
         }
         writeln!(out)?;
         for reason in &verdict.reasons {
-            writeln!(out, "    {}", escape::text(reason))?;
+            writeln!(out, "  {}", escape::text(reason))?;
         }
         if let Some(more @ 1..) = verdict.reason_count.checked_sub(verdict.reasons.len()) {
-            writeln!(out, "    and {more} more")?;
+            writeln!(out, "  and {more} more")?;
         }
         if let (GateOutcome::Refused, Some(trailer)) = (verdict.outcome, &verdict.trailer) {
             let about = match verdict.gate {
@@ -160,7 +170,7 @@ fn write_gates(gates: &[GateVerdict], out: &mut dyn Write) -> io::Result<()> {
             };
             writeln!(
                 out,
-                "    a commit with the line `{trailer}` in its message approves it{about}"
+                "  a commit with the line `{trailer}` in its message approves it{about}"
             )?;
         }
     }
@@ -223,7 +233,7 @@ fn write_summary(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
         Verdict::Refused => write!(out, "{style}refused{style:#}: ")?,
         Verdict::Invalid => write!(out, "{style}invalid{style:#}: ")?,
     }
-    let sum = |size: fn(&Difference) -> usize| -> usize {
+    let sum = |size: fn(&plan::Difference) -> usize| -> usize {
         changed.iter().map(|change| size(&change.difference)).sum()
     };
     write!(

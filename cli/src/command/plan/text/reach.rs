@@ -1,44 +1,41 @@
 //! Who can reach what they couldn't before, and the other way round.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use fabric::api::Operator;
-use fabric::name::{ObjectName, PeerName};
+use fabric::name::PeerName;
 use fabric::policy::Rule;
-use fabric::reach::{ClientTerm, Clients, Difference, Flip, Route, Verdict, Why};
+use fabric::reach::{
+    ClientTerm, Clients, Difference, Group, ImportingPeer, Route, Service, Verdict, Why,
+};
 
-use super::LISTED;
+use super::{LISTED, write_more};
 use crate::render::{count, escape};
 
 /// Names and values that are told of one set.
 const TOLD: usize = 8;
 
-/// Flips of one service that are told together: of the same clients in several peers.
-type Groups<'a> = BTreeMap<(&'a PeerName, &'a ObjectName), Vec<Group<'a>>>;
-
-/// Flips of the same clients, decided by the same rules.
-struct Group<'a> {
-    flip: &'a Flip,
-    peers: Vec<String>,
-}
-
 /// Writes a difference.
 pub(super) fn write(difference: &Difference, out: &mut dyn Write) -> io::Result<()> {
-    for (flips, sign, color, title) in [
+    for (groups, sign, color, title) in [
         (
-            &difference.opened,
+            difference.opened_groups(),
             '+',
             AnsiColor::Red,
             "access opens (WIDER)",
         ),
-        (&difference.closed, '-', AnsiColor::Green, "access closes"),
+        (
+            difference.closed_groups(),
+            '-',
+            AnsiColor::Green,
+            "access closes",
+        ),
     ] {
-        if !flips.is_empty() {
+        if !groups.is_empty() {
             let style = color.on_default().bold();
             writeln!(out, "{style}{title}{style:#}:")?;
-            write_flips(flips, sign, out)?;
+            write_groups(&groups, sign, out)?;
             writeln!(out)?;
         }
     }
@@ -54,51 +51,47 @@ pub(super) fn write(difference: &Difference, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-/// Writes flips, service by service.
-pub(super) fn write_flips(flips: &[Flip], sign: char, out: &mut dyn Write) -> io::Result<()> {
-    let mut services: Groups<'_> = BTreeMap::new();
-    for flip in flips {
-        let groups = services
-            .entry((&flip.route.export_peer, &flip.route.export))
-            .or_default();
-        let name = peer_and_import(&flip.route);
-        match groups.iter_mut().find(|group| group.is_of(flip)) {
-            Some(group) => group.peers.push(name),
-            None => groups.push(Group {
-                flip,
-                peers: vec![name],
-            }),
-        }
-    }
+/// Writes groups of flips: the services, then the clients and what decides of them.
+pub(super) fn write_groups(groups: &[Group], sign: char, out: &mut dyn Write) -> io::Result<()> {
     let dim = Style::new().dimmed();
-    let mut shown = 0;
-    for ((peer, export), groups) in &services {
-        if shown >= LISTED {
-            break;
+    for group in groups.iter().take(LISTED) {
+        for service in group.services.iter().take(TOLD) {
+            writeln!(out, "  {sign} {}", describe(service))?;
         }
-        writeln!(out, "  {export} of {peer}")?;
-        for group in groups {
-            shown += 1;
-            if shown > LISTED {
-                break;
-            }
-            let Group { flip, peers } = group;
-            writeln!(out, "    {sign} {}", list(peers))?;
-            writeln!(out, "        {}", clients(&flip.clients))?;
+        if let Some(more @ 1..) = group.services.len().checked_sub(TOLD) {
+            writeln!(out, "    and {}", count(more, "more service"))?;
+        }
+        for flip in &group.flips {
+            writeln!(out, "      {}", clients(&flip.clients))?;
             for (when, verdict) in [("before:", &flip.before), ("now:   ", &flip.after)] {
-                writeln!(
-                    out,
-                    "        {dim}{when} {}{dim:#}",
-                    decision(verdict, &flip.route)
-                )?;
+                let mut when = when;
+                for decision in decisions(verdict, &flip.route) {
+                    writeln!(out, "        {dim}{when} {decision}{dim:#}")?;
+                    when = "       ";
+                }
             }
         }
     }
-    let all: usize = services.values().map(Vec::len).sum();
-    match all.checked_sub(LISTED) {
-        None | Some(0) => Ok(()),
-        Some(more) => writeln!(out, "  and {} more (-o json has all)", count(more, "entry")),
-    }
+    write_more(groups.len(), "group", out)
+}
+
+fn describe(service: &Service) -> String {
+    let Service {
+        export,
+        export_peer,
+        imports,
+    } = service;
+    let from = |at: &ImportingPeer| match at.import == *export {
+        // Mostly an import is named as the service is.
+        true => at.client_peer.to_string(),
+        false => format!("{} (import {})", at.client_peer, at.import),
+    };
+    let shown: Vec<_> = imports.iter().take(TOLD).map(from).collect();
+    let more = match imports.len().checked_sub(TOLD) {
+        None | Some(0) => String::new(),
+        Some(more) => format!(" and {}", count(more, "more peer")),
+    };
+    format!("{export} of {export_peer}, from {}{more}", shown.join(", "))
 }
 
 /// Writes the routes of which it can't be told who may take them.
@@ -107,43 +100,15 @@ pub(super) fn write_routes(routes: &[Route], out: &mut dyn Write) -> io::Result<
         let Route {
             export,
             export_peer,
-            ..
+            client_peer,
+            import,
         } = route;
         writeln!(
             out,
-            "    ? {export} of {export_peer} from {}",
-            peer_and_import(route)
+            "  ? {export} of {export_peer}, from {client_peer} (import {import})"
         )?;
     }
-    match routes.len().checked_sub(LISTED) {
-        None | Some(0) => Ok(()),
-        Some(more) => writeln!(out, "    and {more} more (-o json has all)"),
-    }
-}
-
-// === impl Group ===
-
-impl Group<'_> {
-    fn is_of(&self, flip: &Flip) -> bool {
-        let own = self.flip;
-        own.clients == flip.clients && own.before == flip.before && own.after == flip.after
-    }
-}
-
-fn peer_and_import(route: &Route) -> String {
-    // Mostly an import is named as the service is.
-    match route.import == route.export {
-        true => route.client_peer.to_string(),
-        false => format!("{} (import {})", route.client_peer, route.import),
-    }
-}
-
-fn list(names: &[String]) -> String {
-    let shown = names.get(..TOLD).unwrap_or(names).join(", ");
-    match names.len().checked_sub(TOLD) {
-        None | Some(0) => format!("from {shown}"),
-        Some(more) => format!("from {shown} and {}", count(more, "more peer")),
-    }
+    write_more(routes.len(), "route", out)
 }
 
 fn clients(clients: &Clients) -> String {
@@ -183,21 +148,20 @@ fn term(term: &ClientTerm) -> String {
     }
 }
 
-/// What is decided, in words: the side that refuses, or both where nobody does.
-fn decision(verdict: &Verdict, route: &Route) -> String {
+/// What is decided, in words: the sides that refuse, or both where nobody does.
+fn decisions(verdict: &Verdict, route: &Route) -> Vec<String> {
     let sides = [
         (&verdict.importer, &route.client_peer),
         (&verdict.exporter, &route.export_peer),
     ];
     if verdict.importer == Why::NoRoute || verdict.exporter == Why::NoRoute {
-        return "there is no such import of such a service".to_owned();
+        return vec!["there is no such import of such a service".to_owned()];
     }
-    let told: Vec<_> = sides
+    sides
         .into_iter()
         .filter(|(why, _)| verdict.allowed == matches!(why, Why::Allowed(_)))
         .map(|(why, peer)| reason(why, peer))
-        .collect();
-    told.join(", ")
+        .collect()
 }
 
 fn reason(why: &Why, peer: &PeerName) -> String {

@@ -1,0 +1,482 @@
+//! What a change is reported to do: gates, the prune budget, new errors, what is hidden, merges.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+mod common;
+#[path = "report/invariants.rs"]
+mod invariants;
+
+use std::collections::BTreeMap;
+
+use common::{Authority, Files, export, import, now};
+use fabric::api::{Adoption, Gate};
+use fabric::diagnostic::Code;
+use fabric::fabric::{Build, LastGood, build};
+use fabric::gate::{ApprovingCommit, GateOutcome};
+use fabric::invariant::{self, InvariantVerdict};
+use fabric::name::PeerName;
+use fabric::origin::Revision;
+use fabric::plan::action::{Live, Owner, Rules, Wanted, actions};
+use fabric::plan::{Plan, PruneOutcome};
+use fabric::report::{MergeReport, PlanReport, Question, State, Verdict};
+use fabric::tree::Tree;
+
+/// A state with everything that a report borrows.
+pub(crate) struct Checked {
+    pub(crate) tree: Tree,
+    pub(crate) build: Build,
+    pub(crate) invariants: Vec<InvariantVerdict>,
+}
+
+impl Checked {
+    pub(crate) fn of(files: &Files, revision: &str, before: Option<&Self>) -> Self {
+        let tree = files.tree(revision);
+        let good = before.map_or_else(LastGood::default, |before| LastGood {
+            shared: Some(before.tree.clone()),
+            units: before
+                .build
+                .good
+                .units
+                .keys()
+                .map(|name| (name.clone(), before.tree.clone()))
+                .collect(),
+        });
+        let mut build = build(&tree, &good, now());
+        let invariants = invariant::check(&mut build);
+        Self {
+            tree,
+            build,
+            invariants,
+        }
+    }
+
+    pub(crate) fn state(&self) -> State<'_> {
+        State {
+            revision: self.tree.revision(),
+            build: &self.build,
+            invariants: &self.invariants,
+        }
+    }
+}
+
+fn commit(message: &str) -> ApprovingCommit {
+    ApprovingCommit {
+        revision: Revision::commit("c0ffee"),
+        message: message.to_owned(),
+    }
+}
+
+fn report_of(before: Option<&Files>, after: &Files, message: &str) -> PlanReport {
+    let before = before.map(|files| Checked::of(files, "base", None));
+    let after = Checked::of(after, "head", before.as_ref());
+    PlanReport::new(Question {
+        before: before.as_ref().map(Checked::state),
+        after: after.state(),
+        commits: &[commit("no trailer here"), commit(message)],
+        peer: None,
+    })
+}
+
+const GATES: &str = "{gates: [widens-access, prune, certificate, privileged-policy]}";
+
+fn gated() -> Files {
+    let mut files = Files::two_peers();
+    files.replace("fabric.yaml", "{}", GATES);
+    files
+}
+
+const PRIVILEGED: &str = "\
+apiVersion: clusterlink.net/v1alpha1
+kind: PrivilegedAccessPolicy
+metadata: {name: no-guests}
+spec:
+  action: deny
+  from: [{workloadSelector: {matchLabels: {client.clusterlink.net/labels.app: guest}}}]
+  to: [{workloadSelector: {}}]
+";
+
+/// The gates that want an approval for a change of the gated fabric.
+fn refusing(change: impl Fn(&mut Files)) -> Vec<Gate> {
+    let before = gated();
+    let mut after = before.clone();
+    change(&mut after);
+    let report = report_of(Some(&before), &after, "");
+    let refused: Vec<_> = report
+        .gates
+        .iter()
+        .filter(|gate| gate.outcome == GateOutcome::Refused)
+        .map(|gate| gate.gate)
+        .collect();
+    let is_refused = report.verdict == Verdict::Refused;
+    assert_eq!(is_refused, !refused.is_empty(), "{report:#?}");
+    // What is asked for by each gate is what satisfies it.
+    let trailers = report.gates.iter().filter_map(|gate| gate.trailer.clone());
+    let message = format!("Merge\n\n{}", trailers.collect::<Vec<_>>().join("\n"));
+    let approved = report_of(Some(&before), &after, &message);
+    assert_ne!(approved.verdict, Verdict::Refused, "{message}");
+    for gate in approved.gates {
+        assert_eq!(
+            gate.outcome == GateOutcome::Approved,
+            refused.contains(&gate.gate)
+        );
+        assert_eq!(
+            gate.approved_by.is_empty(),
+            gate.outcome == GateOutcome::Passed
+        );
+    }
+    refused
+}
+
+#[test]
+fn what_each_gate_wants_an_approval_for() {
+    let east = "peers/east/policy.yaml";
+    let none: [Gate; 0] = [];
+    assert_eq!(refusing(|_| {}), none);
+    // A till of any sort instead of a till.
+    assert_eq!(
+        refusing(|files| {
+            files.replace(east, "app: till", "app: pos");
+            files.replace("peers/west/policy.yaml", "app: till", "app: pos");
+        }),
+        [Gate::WidensAccess]
+    );
+    assert_eq!(
+        refusing(|files| {
+            files.remove(east);
+        }),
+        none
+    );
+    assert_eq!(
+        refusing(|files| {
+            files.put("policies/guests.yaml", PRIVILEGED);
+        }),
+        [Gate::PrivilegedPolicy]
+    );
+    assert_eq!(
+        refusing(|files| {
+            files.put("peers/east/guests.yaml", PRIVILEGED);
+        }),
+        [Gate::PrivilegedPolicy]
+    );
+    // Another certificate, none at all, or another authority; a peer that goes takes its own away.
+    let other = Authority::new("other");
+    assert_eq!(
+        refusing(|files| {
+            files.put("ca/other.pem", &other.pem());
+        }),
+        [Gate::Certificate]
+    );
+    assert_eq!(
+        refusing(|files| {
+            files.put("ca/other.pem", &other.pem());
+            files.put("peers/east/cert.pem", &other.leaf("east"));
+        }),
+        [Gate::Certificate]
+    );
+    assert_eq!(
+        refusing(|files| {
+            files.remove("peers/east/cert.pem");
+        }),
+        [Gate::Certificate]
+    );
+    // Without its files a peer is gone, and what it held is pruned there.
+    assert_eq!(
+        refusing(|files| files.0.retain(|path, _| !path.starts_with("peers/east/"))),
+        [Gate::Prune]
+    );
+    // A policy that only moves is none that comes or goes.
+    assert_eq!(
+        refusing(|files| {
+            let text = files.0[east].clone();
+            files
+                .remove(east)
+                .put("peers/east/moved.yaml", &format!("# Moved\n{text}"));
+        }),
+        none
+    );
+}
+
+#[test]
+fn a_change_cannot_switch_its_own_gate_off() {
+    let before = gated();
+    let mut after = before.clone();
+    after.replace("fabric.yaml", GATES, "{}");
+    after.put("policies/guests.yaml", PRIVILEGED);
+    assert_eq!(
+        report_of(Some(&before), &after, "").verdict,
+        Verdict::Refused
+    );
+    // Nor does one that is only about to come let the change pass that brings it.
+    let (before, mut after) = (Files::two_peers(), gated());
+    after.put("policies/guests.yaml", PRIVILEGED);
+    assert_eq!(
+        report_of(Some(&before), &after, "").verdict,
+        Verdict::Refused
+    );
+    let ungated = Files::two_peers();
+    after.replace("fabric.yaml", GATES, "{}");
+    assert_eq!(
+        report_of(Some(&ungated), &after, "").verdict,
+        Verdict::Changes
+    );
+}
+
+#[test]
+fn a_revocation_that_is_taken_back_is_trust() {
+    let mut before = gated();
+    before.put(
+        "revocations.yaml",
+        &format!(
+            "apiVersion: weft.dev/v1alpha1\nkind: Revocations\nmetadata: {{name: acme}}\nspec: \
+             {{certificates: [{{fingerprint: \"{}\"}}]}}\n",
+            "ab".repeat(32)
+        ),
+    );
+    let mut after = before.clone();
+    after.remove("revocations.yaml");
+    let report = report_of(Some(&before), &after, "");
+    assert_eq!(report.verdict, Verdict::Refused);
+    assert_eq!(
+        report.gates[2].reasons,
+        [format!(
+            "the certificate {} is no longer revoked",
+            "ab".repeat(32)
+        )]
+    );
+    // And the other way round nobody is asked.
+    assert_eq!(
+        report_of(Some(&after), &before, "").verdict,
+        Verdict::Changes
+    );
+}
+
+/// What the peer's reconciler would hold back, by the function that it asks.
+fn held_back(before: &Plan, after: Option<&Plan>, approved: Option<u32>) -> usize {
+    let live: BTreeMap<_, _> = before
+        .objects
+        .iter()
+        .map(|planned| {
+            let wanted = Wanted::new(planned.clone());
+            let live = Live {
+                owner: Owner::Us,
+                object: Some(planned.object.clone().into()),
+                effect: Some(wanted.effect),
+                content: Some(wanted.content),
+                origin: Some(planned.origin.clone()),
+                is_terminating: false,
+                listed: Some(wanted.effect),
+            };
+            (planned.key.clone(), live)
+        })
+        .collect();
+    let wanted = after.map(|plan| Wanted::of(plan.objects.clone(), &live, None));
+    let rules = Rules {
+        prune: after
+            .map(|plan| plan.state.prune.clone())
+            .unwrap_or_default(),
+        approved,
+        adoption: Adoption::Refuse,
+    };
+    actions(wanted.as_ref(), &live, &rules).blocked.len()
+}
+
+#[test]
+fn the_prune_line_is_what_reconcilers_do() {
+    let mut before = Files::two_peers();
+    before.replace(
+        "fabric.yaml",
+        "{}",
+        "{prune: {maxCount: 1, maxPercent: 50}}",
+    );
+    for number in 0..4 {
+        let name = format!("extra-{number}");
+        before.put(
+            &format!("peers/west/{name}.yaml"),
+            &export("pay", &name, 80),
+        );
+    }
+    let east: PeerName = "east".parse().unwrap();
+    let west: PeerName = "west".parse().unwrap();
+    let mut seen = Vec::new();
+    for gone in [0, 1, 2, 3, 4] {
+        for approved in [None, Some(3), Some(4)] {
+            let mut after = before.clone();
+            for number in 0..gone {
+                after.remove(&format!("peers/west/extra-{number}.yaml"));
+            }
+            let message = approved.map_or(String::new(), |n| format!("Weft-Approve: prune={n}"));
+            let report = report_of(Some(&before), &after, &message);
+            let (old, new) = (
+                before.build().fabric.unwrap(),
+                after.build().fabric.unwrap(),
+            );
+            for name in [&east, &west] {
+                let change = report
+                    .peers
+                    .iter()
+                    .find(|c| c.difference.peer == *name)
+                    .unwrap();
+                let (old, new) = (Plan::of(&old, name).unwrap(), Plan::of(&new, name));
+                let held = held_back(&old, new.as_ref(), approved);
+                let told = match change.prune.outcome {
+                    PruneOutcome::Blocked => change.prune.counted.len(),
+                    PruneOutcome::Within | PruneOutcome::Approved => 0,
+                };
+                assert_eq!(told, held, "{name}: {gone} gone, {approved:?} approved");
+            }
+            seen.push(report.peers[1].prune.outcome);
+        }
+    }
+    for outcome in [
+        PruneOutcome::Within,
+        PruneOutcome::Approved,
+        PruneOutcome::Blocked,
+    ] {
+        assert!(seen.contains(&outcome), "{outcome:?} never was");
+    }
+}
+
+#[test]
+fn a_peer_that_goes_is_held_back_where_it_was() {
+    let before = Files::two_peers();
+    let mut after = before.clone();
+    after.0.retain(|path, _| !path.starts_with("peers/east/"));
+    let report = report_of(Some(&before), &after, "");
+    let old = before.build().fabric.unwrap();
+    let east = Plan::of(&old, &"east".parse().unwrap()).unwrap();
+    assert_eq!(report.peers[0].prune.outcome, PruneOutcome::Blocked);
+    assert_eq!(
+        report.peers[0].prune.counted.len(),
+        held_back(&east, None, None)
+    );
+}
+
+#[test]
+fn only_what_is_new_is_told_as_new() {
+    let mut before = Files::two_peers();
+    before.replace(
+        "peers/east/ledger.yaml",
+        "exportName: ledger",
+        "exportName: ledgr",
+    );
+    let mut after = before.clone();
+    // The old mistake moves, and a new one comes.
+    let text = after.0["peers/east/ledger.yaml"].clone();
+    after.put(
+        "peers/east/ledger.yaml",
+        &format!("# One line more.\n{text}"),
+    );
+    after.put(
+        "peers/west/x.yaml",
+        &import("pay", "x", 9100, "nobody", "a/b"),
+    );
+    let report = report_of(Some(&before), &after, "");
+    let told: Vec<_> = report
+        .diagnostics
+        .iter()
+        .map(|reported| (reported.diagnostic.code, reported.is_new))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Code::UnknownExport, false),
+            (Code::PolicyMatchesNothing, false),
+            (Code::UnknownPeer, true)
+        ]
+    );
+    assert_eq!((report.verdict, report.mended), (Verdict::Invalid, 0));
+    let report = report_of(Some(&after), &Files::two_peers(), "");
+    assert_eq!((report.verdict, report.mended), (Verdict::Changes, 3));
+}
+
+#[test]
+fn what_may_be_a_secret_is_hidden() {
+    let before = Files::two_peers();
+    let mut after = before.clone();
+    after.put(
+        "peers/east/ledger.yaml",
+        &import("shop", "ledger", 9000, "west", "pay/ledger").replace(
+            "namespace: shop",
+            "namespace: shop, annotations: {note: hunter2, import.clusterlink.net/merge: \"true\"}",
+        ),
+    );
+    after.put(
+        "peers/west/instance.yaml",
+        "apiVersion: clusterlink.net/v1alpha1\nkind: Instance\nmetadata:\n  name: west\n  namespace: \
+         ops\n  annotations: {example.com/remark: hunter2}\nspec:\n  containerRegistry: \
+         https://ada:hunter2@registry.example.com/x\n  ingress:\n    annotations:\n      \
+         example.com/internal: \"yes\"\n      example.com/api-token: hunter2\n",
+    );
+    after.replace(
+        "peers/west/peer.yaml",
+        "region: us",
+        "region: us, token: shown",
+    );
+    let report = report_of(Some(&before), &after, "");
+    assert_eq!(report.verdict, Verdict::Changes, "{:?}", report.diagnostics);
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+    for shown in [
+        r#""note":"(hidden)""#,
+        r#""import.clusterlink.net/merge":"true""#,
+        r#""example.com/internal":"yes""#,
+        r#""containerRegistry":"(hidden)""#,
+        "shown",
+    ] {
+        assert!(text.contains(shown), "{shown} isn't in {text}");
+    }
+}
+
+/// Two changes, each safe: one lets tills out of east, the other lets everybody of east in.
+fn together() -> [Files; 4] {
+    let mut base = Files::two_peers();
+    base.replace("peers/east/policy.yaml", "app: till", "app: pos");
+    base.replace("peers/west/policy.yaml", "app: till", "app: kiosk");
+    let (mut first, mut second) = (base.clone(), base.clone());
+    let client = "client.clusterlink.net/labels.app: pos";
+    let broad = "peer.clusterlink.net/name: east";
+    first.replace("peers/east/policy.yaml", client, broad);
+    let client = "client.clusterlink.net/labels.app: kiosk";
+    second.replace("peers/west/policy.yaml", client, broad);
+    let mut both = first.clone();
+    both.0.insert(
+        "peers/west/policy.yaml".to_owned(),
+        second.0["peers/west/policy.yaml"].clone(),
+    );
+    [base, first, second, both]
+}
+
+#[test]
+fn what_opens_only_together_is_told() {
+    let [base, first, second, both] = together();
+    let base = Checked::of(&base, "base", None);
+    let [first, second, both] =
+        [&first, &second, &both].map(|files| Checked::of(files, "merge", Some(&base)));
+    let question = |after| Question {
+        before: Some(base.state()),
+        after,
+        commits: &[],
+        peer: None,
+    };
+    let alone = PlanReport::new(question(first.state())).reach;
+    assert_eq!(alone.opened.len(), 1, "kiosks alone: {alone:#?}");
+    let question = question(both.state());
+    let merge = MergeReport::new(Revision::commit("1"), Revision::commit("2"));
+    let report =
+        PlanReport::new(question).merged(merge, question, &[first.state(), second.state()]);
+    let merge = report.merge.unwrap();
+    let clients: Vec<_> = merge
+        .opened_together
+        .iter()
+        .map(|flip| &flip.clients)
+        .collect();
+    // Neither pos, which the second opens, nor kiosks, which the first does.
+    let text = serde_json::to_string(&clients).unwrap();
+    assert_eq!(
+        text,
+        r#"[{"known":[{"attribute":"labels.app","operator":"NotIn","values":["kiosk","pos"]}]},"unknown"]"#
+    );
+    for flip in &merge.opened_together {
+        assert!(flip.after.allowed && !flip.before.allowed, "{flip:#?}");
+    }
+}
