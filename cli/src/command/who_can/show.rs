@@ -19,7 +19,7 @@ const TOLD: usize = 8;
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Kind<'a> {
     Granted(Vec<(&'a Clients, [Option<&'a ObjectKey>; 2])>),
-    Refused(&'a Refusal),
+    Refused([Option<Vec<String>>; 2]),
     Undecided,
 }
 
@@ -150,7 +150,7 @@ fn write_refusal(refusal: &Refusal, route: &Route, out: &mut dyn Write) -> io::R
             writeln!(out, "    {role} {peer}: {}", placed(reason))?;
         }
         if let Some(more @ 1..) = reasons.len().checked_sub(TOLD) {
-            writeln!(out, "    and by {}", count(more, "more policie"))?;
+            writeln!(out, "    and by {more} more")?;
         }
     }
     Ok(())
@@ -207,7 +207,13 @@ impl<'a> Kind<'a> {
                         .collect(),
                 )
             }
-            Outcome::Refused(refusal) => Self::Refused(refusal),
+            Outcome::Refused(refusal) => {
+                let sides = [&refusal.importer, &refusal.exporter];
+                Self::Refused(sides.map(|reasons| {
+                    let reasons = reasons.as_ref()?;
+                    Some(reasons.iter().map(why).collect())
+                }))
+            }
             Outcome::Undecided => Self::Undecided,
         }
     }
