@@ -122,6 +122,13 @@ impl Request {
         self
     }
 
+    /// The same, with a further name.
+    #[must_use]
+    pub fn also(mut self, name: &str) -> Self {
+        self.names.push(name.to_owned());
+        self
+    }
+
     /// The same, no longer valid.
     #[must_use]
     pub fn expired(mut self) -> Self {

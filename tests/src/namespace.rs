@@ -53,7 +53,8 @@ pub fn isolated<F: FnOnce()>(body: F) {
     }
     let name = test_of::<F>();
     if let Err(reason) = &*AVAILABLE {
-        skip(name, reason);
+        let words = "user and network namespaces can't be had here";
+        skip(name, &format!("{words}: {reason}"));
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -253,11 +254,9 @@ static AVAILABLE: LazyLock<Result<(), String>> = LazyLock::new(|| {
     }
 });
 
-fn skip(name: &str, reason: &str) {
-    let line = format!(
-        "SKIPPED {name}: user and network namespaces can't be had here: {}",
-        reason.replace('\n', "; ")
-    );
+/// Says that a test can't run here, on stderr and in the file that `WEFT_TEST_SKIPPED` names.
+pub fn skip(name: &str, reason: &str) {
+    let line = format!("SKIPPED {name}: {}", reason.replace('\n', "; "));
     tell(&line);
     if let Some(path) = env::var_os(SKIPPED) {
         let file = OpenOptions::new().create(true).append(true).open(path);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fabric::api::Gate;
 use fabric::gate::{GateOutcome, GateVerdict};
+use fabric::invariant::InvariantOutcome;
 use fabric::origin::Origin;
 use fabric::plan::PruneOutcome;
 use fabric::reach::{Flip, Route};
@@ -134,6 +135,12 @@ pub(crate) fn cases<'a>(report: &'a PlanReport, remarks: &'a [Remark]) -> Cases<
     let mut cases = junit::cases([], others);
     for peer in &report.peers {
         cases.insert(format!("peer {}", peer.difference.peer).into(), Vec::new());
+    }
+    for verdict in &report.invariants {
+        // A broken one is a diagnostic at its file.
+        if verdict.outcome == InvariantOutcome::Holds {
+            cases.insert(format!("invariant {}", verdict.name).into(), Vec::new());
+        }
     }
     for verdict in &report.gates {
         let rule = rule(verdict.gate);

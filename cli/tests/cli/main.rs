@@ -8,6 +8,7 @@
 mod create;
 mod explain;
 mod fmt;
+mod formats;
 mod help;
 mod init;
 mod plan;
