@@ -11,6 +11,7 @@ use fabric::tree::{Limits, Tree};
 use jiff::Timestamp;
 use reconciler::git::{self, BlobCache, Merged, Repository};
 
+use crate::output::tell;
 use crate::repository::FabricDirectory;
 
 /// The options that bound what is read, and say when it is.
@@ -18,6 +19,9 @@ use crate::repository::FabricDirectory;
 pub(crate) struct ReadArgs {
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 
     /// The time at which certificates are judged
     #[arg(long, value_name = "TIME", hide = true)]
@@ -51,6 +55,27 @@ pub(crate) struct LimitArgs {
     /// How many directories deep files are read
     #[arg(long, value_name = "LEVELS", default_value_t = Limits::default().directories)]
     max_directories: usize,
+}
+
+/// The options that say where what was read of commits is kept.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cache")]
+pub(crate) struct CacheArgs {
+    /// Where to keep what was read of commits, so that the next run needn't read it again
+    ///
+    /// A directory of your own that nobody else can write to. Empty, nothing is kept. [default: weft
+    /// in $XDG_CACHE_HOME or ~/.cache]
+    #[arg(
+        long = "cache",
+        value_name = "DIR",
+        env = "WEFT_CACHE",
+        hide_env_values = true
+    )]
+    directory: Option<PathBuf>,
+
+    /// Read everything anew, and keep nothing
+    #[arg(long)]
+    no_cache: bool,
 }
 
 /// A fabric repository that is read: a directory, and the Git repository around it where one is
@@ -107,9 +132,48 @@ impl ReadArgs {
             path: path.to_owned(),
             limits: self.limits.limits(),
             now: self.now.unwrap_or_else(Timestamp::now),
-            cache: BlobCache::new(),
+            cache: self.cache.open(),
         }
     }
+}
+
+// === impl CacheArgs ===
+
+impl CacheArgs {
+    fn open(&self) -> BlobCache {
+        let directory = match &self.directory {
+            _ if self.no_cache => None,
+            Some(given) => Some(given.clone()).filter(|given| !given.as_os_str().is_empty()),
+            None => default_cache(),
+        };
+        let Some(directory) = directory else {
+            return BlobCache::new();
+        };
+        match BlobCache::on_disk(&directory) {
+            Ok(cache) => cache,
+            Err(error) => {
+                // Where nobody asked for it, a home that can't be written to is nobody's concern.
+                if self.directory.is_some() {
+                    tell!(
+                        "nothing is kept of what is read: {:#}",
+                        anyhow::Error::new(error)
+                    );
+                }
+                BlobCache::new()
+            }
+        }
+    }
+}
+
+/// As the XDG base directory specification has it: what isn't absolute is ignored. A home that isn't
+/// there isn't made.
+fn default_cache() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        let path = PathBuf::from(std::env::var_os(name)?);
+        (path.is_absolute() && path.is_dir()).then_some(path)
+    };
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
+    Some(caches?.join("weft"))
 }
 
 /// As the model has it.
@@ -127,7 +191,9 @@ impl Source {
     }
 
     fn working_tree(&self) -> anyhow::Result<Tree> {
-        Ok(git::working_tree(&self.top()?, &self.limits)?)
+        let tree = git::working_tree(&self.top()?, &self.limits)?;
+        git::read_ahead(&tree);
+        Ok(tree)
     }
 
     /// The directory whose files on disk are read.
@@ -145,7 +211,9 @@ impl Source {
             Some(tree) => tree,
             None => repository.resolve(revision)?.id,
         };
-        Ok(repository.tree(id, &self.limits, &mut self.cache)?)
+        let tree = repository.tree(id, &self.limits, &mut self.cache)?;
+        git::read_ahead(&tree);
+        Ok(tree)
     }
 
     /// Whether a revision names a tree without a commit.
@@ -224,6 +292,14 @@ impl Source {
     /// What a tree comes to after an earlier good state.
     pub(crate) fn build_after(&self, tree: &Tree, last_good: &LastGood) -> Build {
         build(tree, last_good, self.now)
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if let Err(error) = self.cache.save() {
+            tell!("what was read isn't kept: {:#}", anyhow::Error::new(error));
+        }
     }
 }
 

@@ -2,17 +2,17 @@
 
 mod certain;
 mod draft;
+mod kept;
 mod metadata;
+mod places;
 mod read;
 mod spec;
 mod structure;
 
-use std::sync::Arc;
-
 use crate::api::Object;
 use crate::diagnostic::{Finding, Span};
-use crate::document::Spans;
 use crate::name::ObjectKey;
+use places::Places;
 
 pub use read::read;
 
@@ -32,10 +32,14 @@ pub struct Resource {
     pub key: ObjectKey,
     /// The object.
     pub object: Object,
-    /// Where its parts stand; shared by the objects of a List.
-    spans: Arc<Spans>,
+    /// Where its parts stand.
+    places: Places,
+    /// Its document, of those of the file that could be read.
+    document: u32,
     /// The JSON pointer of the object in its document: not empty inside a List.
     base: Box<str>,
+    /// Its first line.
+    line: u32,
 }
 
 // === impl Resource ===
@@ -45,22 +49,23 @@ impl Resource {
     /// the nearest parent's place where it names nothing.
     #[must_use]
     pub fn value_span(&self, pointer: &str) -> Span {
-        self.spans.value(&format!("{}{pointer}", self.base))
+        self.places
+            .spans()
+            .value(&format!("{}{pointer}", self.base))
     }
 
     /// Where the key of the value stands, or the value itself where it has none.
     #[must_use]
     pub fn key_span(&self, pointer: &str) -> Span {
         let pointer = format!("{}{pointer}", self.base);
-        self.spans
-            .key(&pointer)
-            .unwrap_or_else(|| self.spans.value(&pointer))
+        let spans = self.places.spans();
+        spans.key(&pointer).unwrap_or_else(|| spans.value(&pointer))
     }
 
     /// The first line of the object, counted from 1.
     #[must_use]
-    pub fn line(&self) -> u32 {
-        self.spans.value(&self.base).line
+    pub const fn line(&self) -> u32 {
+        self.line
     }
 }
 

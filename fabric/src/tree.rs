@@ -4,20 +4,21 @@
 //! bytes are wanted, and hands over a [`Blob`] for those that are. Blobs with equal bytes may be
 //! shared between trees: what is read out of a blob is worked out once and kept in it.
 
+mod blob;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
+use crate::diagnostic::{Code, Diagnostic, Effect, Span};
 use crate::document;
-use crate::identity::{self, CertificateFile};
 use crate::name::PeerName;
 use crate::origin::Revision;
-use crate::resource;
-use crate::secret::find_private_keys;
+
+pub use blob::{Blob, KEPT_BY, Kept, Text};
 
 /// How much of a repository is read; what goes beyond is a diagnostic.
 ///
@@ -86,16 +87,6 @@ pub enum Visit {
     Search,
     /// Leave it.
     Skip,
-}
-
-/// The bytes of a file, and what has been read out of them.
-#[derive(Debug)]
-pub struct Blob {
-    bytes: Box<[u8]>,
-    limits: document::Limits,
-    keys: Vec<Finding>,
-    resources: OnceLock<resource::File>,
-    certificates: OnceLock<CertificateFile>,
 }
 
 /// The part of a fabric that freezes as a whole.
@@ -287,7 +278,7 @@ impl TreeBuilder {
     pub fn add(&mut self, path: &[u8], blob: Arc<Blob>) {
         let path: Arc<str> = String::from_utf8_lossy(path).as_ref().into();
         let (scope, place) = locate(&path);
-        for finding in &blob.keys {
+        for finding in blob.private_keys() {
             let diagnostic = finding.at(&path);
             // Outside the places of the fabric a key fails the check, and nothing can freeze.
             let diagnostic = match scope {
@@ -299,7 +290,7 @@ impl TreeBuilder {
         if !place.is_read() {
             return;
         }
-        if blob.bytes.starts_with(LFS_POINTER) {
+        if blob.bytes().starts_with(LFS_POINTER) {
             self.report(
                 Code::LfsPointer,
                 &scope,
@@ -367,56 +358,6 @@ impl TreeBuilder {
             }
         }
         self.tree.diagnostics.append(&mut twins);
-    }
-}
-
-// === impl Blob ===
-
-impl Blob {
-    /// The bytes of a file that is read.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>, limits: document::Limits) -> Self {
-        Self {
-            keys: find_private_keys(&bytes),
-            ..Self::empty(bytes, limits)
-        }
-    }
-
-    /// The bytes of a file that is only searched for private keys; they aren't kept.
-    #[must_use]
-    pub fn searched(bytes: &[u8]) -> Self {
-        Self {
-            keys: find_private_keys(bytes),
-            ..Self::empty(Vec::new(), document::Limits::default())
-        }
-    }
-
-    fn empty(bytes: Vec<u8>, limits: document::Limits) -> Self {
-        Self {
-            bytes: bytes.into_boxed_slice(),
-            limits,
-            keys: Vec::new(),
-            resources: OnceLock::new(),
-            certificates: OnceLock::new(),
-        }
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The objects of a YAML file.
-    pub fn resources(&self) -> &resource::File {
-        self.resources
-            .get_or_init(|| resource::read(&self.bytes, &self.limits))
-    }
-
-    /// The certificates of a PEM file.
-    pub fn certificates(&self) -> &CertificateFile {
-        self.certificates
-            .get_or_init(|| identity::read(&self.bytes))
     }
 }
 

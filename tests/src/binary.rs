@@ -36,6 +36,7 @@ pub fn clean(command: &mut Command) -> &mut Command {
     }
     command
         .env("HOME", "/nonexistent")
+        .env("WEFT_CACHE", "")
         .env("LC_ALL", "C.UTF-8")
         .env("RUST_BACKTRACE", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")

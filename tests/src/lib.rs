@@ -29,6 +29,7 @@ pub mod namespace;
 pub mod network;
 pub mod node;
 pub mod peer;
+pub mod picture;
 pub mod process;
 pub mod reference;
 pub mod repository;

@@ -13,6 +13,8 @@ use crate::binary::{clean, weft};
 #[derive(Debug)]
 pub struct Job {
     steps: Vec<Value>,
+    /// What expressions name: outputs of steps, inputs.
+    context: BTreeMap<String, String>,
     /// What stands in the environment of every step.
     environment: BTreeMap<String, String>,
     /// The folder that the steps run in.
@@ -35,12 +37,16 @@ pub struct Outcome {
 // === impl Job ===
 
 impl Job {
-    /// A job of a workflow's file, in a working copy, on a machine that has one folder.
+    /// A job of a workflow's file, in a working copy, on a machine that has one folder; without a
+    /// name of a job the steps of an action.
     pub fn read(workflow: &Path, job: &str, workspace: &Path, machine: &Path) -> Self {
         let text = fs::read_to_string(workflow)
             .unwrap_or_else(|error| panic!("{}: {error}", workflow.display()));
         let whole: Value = serde_yaml::from_str(&text).expect("a workflow is YAML");
-        let steps = whole["jobs"][job]["steps"].as_array();
+        let steps = match job {
+            "" => whole["runs"]["steps"].as_array(),
+            job => whole["jobs"][job]["steps"].as_array(),
+        };
         let steps = steps.expect("the job has steps").clone();
         fs::create_dir_all(machine.join("temp")).expect("the folder is ours");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -56,6 +62,7 @@ impl Job {
         ]);
         Self {
             steps,
+            context: BTreeMap::new(),
             environment,
             workspace: workspace.to_owned(),
             machine,
@@ -75,6 +82,12 @@ impl Job {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Sets an input of an action.
+    pub fn input(&mut self, name: &str, value: &str) {
+        self.context
+            .insert(format!("inputs.{name}"), value.to_owned());
+    }
+
     /// A file in the machine's temporary folder.
     pub fn temporary(&self, name: &str) -> PathBuf {
         self.machine.join("temp").join(name)
@@ -84,7 +97,7 @@ impl Job {
     /// conditions hold.
     pub fn run(&self, names: &[&str]) -> Outcome {
         let mut outcome = Outcome::default();
-        let mut outputs: BTreeMap<String, String> = BTreeMap::new();
+        let mut outputs = self.context.clone();
         let mut failed = false;
         for name in names {
             let step = self.steps.iter().find(|step| step["name"] == *name);

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use weft_tests::binary;
 use weft_tests::certificates::Authority;
 use weft_tests::forge::{Forge, REPOSITORY, RUN};
+use weft_tests::picture;
 use weft_tests::repository::git_command;
 use weft_tests::workflow::{Job, Outcome};
 use weft_tests::yaml;
@@ -587,4 +588,111 @@ fn a_push_to_main_is_checked_too() {
         assert!(!job.temporary("weft-report/number").exists());
         assert!(outcome.summary.contains("### Valid"), "{}", outcome.summary);
     }
+}
+
+#[test]
+fn the_action_checks_as_the_workflow_does() {
+    let repository = Repository::new();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let machine = tempfile::tempdir().unwrap();
+    let action = top.join("deploy/action");
+    let file = action.join("action.yml");
+    let mut job = Job::read(&file, "", &repository.work(), machine.path());
+    job.set(
+        "GITHUB_ACTION_PATH",
+        action.canonicalize().unwrap().to_str().unwrap(),
+    );
+    job.set("GITHUB_PATH", machine.path().join("path").to_str().unwrap());
+    let names = ["Look at the source", "Put Weft on the path", "Check"];
+    let outcome = job.run(&names);
+    assert_eq!(
+        outcome.codes.len(),
+        2,
+        "without a base nothing is checked: {outcome:?}"
+    );
+    assert!(
+        fs::read_to_string(machine.path().join("path"))
+            .unwrap()
+            .ends_with("/bin\n")
+    );
+
+    let base = repository.git(&["rev-parse", "HEAD~1"]);
+    job.input("base", &base);
+    job.input("head", "HEAD");
+    let outcome = job.run(&names);
+    assert!(outcome.codes.values().all(|code| *code == 0), "{outcome:?}");
+    assert!(job.temporary("weft-report/plan.md").exists(), "{outcome:?}");
+    assert!(outcome.codes.contains_key("Check"));
+}
+
+#[test]
+fn gitlab_runs_the_same_check() {
+    let repository = Repository::new();
+    let text = fs::read_to_string(repository.work().join(".gitlab-ci.yml")).unwrap();
+    let file: Value = serde_yaml::from_str(&text).unwrap();
+    let script = file["check"]["script"][0].as_str().unwrap();
+    let head = repository.branch("broken", "Slip", |repository| {
+        repository.edit("peers/west/ledger.yaml", "port:", "prot:");
+    });
+    let run = |head: &str| {
+        let mut command = Command::new("sh");
+        binary::clean(&mut command)
+            .args(["-ec", script])
+            .current_dir(repository.work())
+            .env(
+                "CI_MERGE_REQUEST_DIFF_BASE_SHA",
+                repository.git(&["rev-parse", "main"]),
+            )
+            .env("CI_COMMIT_SHA", head);
+        let binaries = binary::weft().parent().unwrap().display().to_string();
+        command.env(
+            "PATH",
+            format!("{binaries}:{}", std::env::var("PATH").unwrap()),
+        );
+        command.output().unwrap()
+    };
+    let output = run(&head);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let junit = repository.work().join("weft-report/validate.xml");
+    assert!(fs::read_to_string(junit).unwrap().contains("WEFT0104"));
+    assert!(repository.work().join("weft-report/plan.md").exists());
+    // What the check leaves is never committed.
+    assert_eq!(repository.git(&["status", "--porcelain"]), "");
+    let output = run("main");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn the_picture_is_of_the_comment() {
+    let drawn = fs::read_to_string(picture::path()).unwrap_or_default();
+    assert!(
+        drawn == picture::widening(),
+        "run `cargo run -p weft-tests --example picture`"
+    );
+}
+
+#[test]
+fn the_page_works() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/pull-requests.md");
+    let page = fs::read_to_string(page).unwrap();
+    let blocks = page.split("```sh\n").skip(1);
+    let blocks: Vec<_> = blocks
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    let folder = tempfile::tempdir().unwrap();
+    let binaries = binary::weft().parent().unwrap().display().to_string();
+    let mut command = Command::new("bash");
+    let output = binary::clean(&mut command)
+        .args(["-euxo", "pipefail", "-c", &blocks.concat()])
+        .current_dir(folder.path())
+        .env(
+            "PATH",
+            format!("{binaries}:{}", std::env::var("PATH").unwrap()),
+        )
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("installed the hook"), "{said}");
 }

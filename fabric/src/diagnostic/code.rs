@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Effect;
 
@@ -196,16 +196,6 @@ codes! {
     "0405" Contradiction Warn "a selector that contradicts itself"
         "No set of attributes can match the selector."
 
-    // Invariants.
-    "0601" InvariantBroken Fail "a broken invariant"
-        "Something that must be true of who reaches what isn't. The message names a client for which it isn't true, and the places the way that it takes and the rules that decide. Mend the rules or the imports, or change the invariant in a change of its own that says so."
-    "0602" InvariantUndecided Fail "an invariant that can't be decided"
-        "Too many policies act together to tell for every possible client whether the invariant holds, so it counts as broken. Make the invariant narrower, or the policies simpler."
-    "0603" BadInvariant Fail "an invariant that can't be checked"
-        "The invariant can't be understood, so nobody checks it. Keys of selectors are the attributes that policies have on the same side."
-    "0604" InvariantSelectsNothing Warn "an invariant about nothing"
-        "No peer of the fabric matches the invariant's clients, or no export its services, so it says nothing about the fabric as it is. For `always` and `survives` that is an error: what must be reached isn't there."
-
     // The repository.
     "0501" PrivateKey Freeze "a private key"
         "Private keys never stand in the repository. Take it out of the history, and replace the key: it is known to everyone who could read the repository."
@@ -227,6 +217,16 @@ codes! {
         "Files are read up to 32 directories deep."
     "0510" NotSearched Warn "a file too large to be searched for private keys"
         "Files up to the size limit are searched for private keys; this one is larger. Keep large files elsewhere."
+
+    // Invariants.
+    "0601" InvariantBroken Fail "a broken invariant"
+        "Something that must be true of who reaches what isn't. The message names a client for which it isn't true, and the places the way that it takes and the rules that decide. Mend the rules or the imports, or change the invariant in a change of its own that says so."
+    "0602" InvariantUndecided Fail "an invariant that can't be decided"
+        "Too many policies act together to tell for every possible client whether the invariant holds, so it counts as broken. Make the invariant narrower, or the policies simpler."
+    "0603" BadInvariant Fail "an invariant that can't be checked"
+        "The invariant can't be understood, so nobody checks it. Keys of selectors are the attributes that policies have on the same side."
+    "0604" InvariantSelectsNothing Warn "an invariant about nothing"
+        "No peer of the fabric matches the invariant's clients, or no export its services, so it says nothing about the fabric as it is. For `always` and `survives` that is an error: what must be reached isn't there."
 }
 
 impl fmt::Display for Code {
@@ -250,6 +250,14 @@ impl FromStr for Code {
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let unknown = |()| serde::de::Error::custom(format_args!("there is no code {text:?}"));
+        text.parse().map_err(unknown)
     }
 }
 

@@ -1,19 +1,19 @@
 //! Changes of a file's text that mend what a diagnostic reports.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Span;
 
 /// A change that mends what a diagnostic reports, and of which nobody can doubt that it was meant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fix {
     /// The edits, in the order of their places and apart from each other; all of them or none.
     pub edits: Vec<Edit>,
 }
 
 /// One replacement in a file's text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Edit {
     /// What is replaced; nothing where it begins and ends at one place.
     pub span: Span,

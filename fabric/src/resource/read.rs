@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::draft::Draft;
+use super::places::Places;
 use super::structure::{escape, name, quote};
 use super::{File, Resource, certain, metadata, spec, structure};
 use crate::api::Object;
@@ -28,8 +29,8 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
         findings: parsed.findings,
     };
     let mut findings = Findings::default();
-    for document in parsed.documents {
-        read_document(bytes, document, &mut file.resources, &mut findings);
+    for (index, document) in (0..).zip(parsed.documents) {
+        read_document(bytes, document, index, &mut file.resources, &mut findings);
     }
     findings.finish_into(&mut file.findings);
     file
@@ -38,6 +39,7 @@ pub fn read(bytes: &[u8], limits: &Limits) -> File {
 fn read_document(
     text: &[u8],
     document: Document,
+    index: u32,
     resources: &mut Vec<Resource>,
     findings: &mut Findings,
 ) {
@@ -47,26 +49,24 @@ fn read_document(
         mut notes,
     } = document;
     let spans = Arc::new(spans);
+    let place = |base| ObjectPlace {
+        spans: &spans,
+        document: index,
+        base,
+    };
     match list_items(value) {
         Ok(items) => {
             // What else a List says, nobody reads; of what is left the indices only rise.
             notes.retain(|note| item_index(&note.pointer).is_some());
             let mut notes = notes.as_slice();
-            for (index, item) in items.into_iter().enumerate() {
-                let base = format!("/items/{index}");
+            for (item_index, item) in items.into_iter().enumerate() {
+                let base = format!("/items/{item_index}");
                 let own = notes_within(&base, &mut notes);
-                resources.extend(read_object(text, item, base.into(), &spans, own, findings));
+                resources.extend(read_object(text, item, place(base.into()), own, findings));
             }
         }
         Err(value) => {
-            resources.extend(read_object(
-                text,
-                value,
-                "".into(),
-                &spans,
-                &notes,
-                findings,
-            ));
+            resources.extend(read_object(text, value, place("".into()), &notes, findings));
         }
     }
 }
@@ -101,14 +101,25 @@ fn item_index(pointer: &str) -> Option<usize> {
     rest.split('/').next()?.parse().ok()
 }
 
+/// Where an object stands.
+struct ObjectPlace<'a> {
+    spans: &'a Arc<Spans>,
+    document: u32,
+    base: Box<str>,
+}
+
 fn read_object(
     text: &[u8],
     value: Value,
-    base: Box<str>,
-    spans: &Arc<Spans>,
+    place: ObjectPlace<'_>,
     notes: &[Note],
     findings: &mut Findings,
 ) -> Option<Resource> {
+    let ObjectPlace {
+        spans,
+        document,
+        base,
+    } = place;
     let kind = match find_kind(text, &value, &base, spans) {
         Ok(kind) => kind,
         Err(finding) => {
@@ -129,7 +140,9 @@ fn read_object(
         Ok(object) => Some(Resource {
             key,
             object,
-            spans: Arc::clone(spans),
+            places: Places::Known(Arc::clone(spans)),
+            document,
+            line: spans.value(&base).line,
             base,
         }),
         // The schema and the rules accept nothing that doesn't decode; were it otherwise, the

@@ -353,3 +353,34 @@ fn a_plan_tells_what_was_broken_before() {
     let mended = states(&after, &before);
     assert_eq!((mended.verdict, mended.mended), (Verdict::Changes, 1));
 }
+
+#[test]
+fn the_guides_examples_are_understood() {
+    let guide = include_str!("../../../docs/invariants.md");
+    let mut blocks = 0;
+    for block in guide.split("```yaml\n").skip(1) {
+        let (block, _) = block.split_once("```").unwrap();
+        // A block inside a list is indented as the list is.
+        let indent = block.len() - block.trim_start_matches(' ').len();
+        let lines = block
+            .lines()
+            .map(|line| line.get(indent..).unwrap_or_default());
+        let mut files = shop();
+        files.put("invariants/it.yaml", &lines.collect::<Vec<_>>().join("\n"));
+        for name in ["eu-1", "eu-2", "us-1"] {
+            files.put(
+                &format!("peers/{name}/peer.yaml"),
+                &peer(name, "{stage: test}"),
+            );
+        }
+        let checked = Checked::of(&files, "head", None);
+        assert_eq!(
+            checked.invariants.len(),
+            1,
+            "{block}\n{:?}",
+            checked.build.diagnostics
+        );
+        blocks += 1;
+    }
+    assert_eq!(blocks, 2);
+}

@@ -1,17 +1,25 @@
 //! A commit's files, read from the object database without a checkout.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
-use fabric::tree::{Blob, EntryKind, Limits, Tree, TreeBuilder, Visit};
+use fabric::tree::{Blob, EntryKind, Limits, Place, Tree, TreeBuilder, Visit};
 use git2::Oid;
 
+use super::disk::{CacheError, Disk};
 use super::{CommitId, Error};
 
-/// Blobs by their id, so that what was read out of a file survives from commit to commit.
+/// Blobs by their id, so that what was read out of a file survives from commit to commit, and where
+/// there is a directory for it, from run to run.
 #[derive(Debug, Default)]
 pub struct BlobCache {
+    disk: Option<Disk>,
+    /// Files that had to be read out of the object database.
+    read: usize,
     blobs: HashMap<(Oid, Wanted), Cached>,
     limits: Option<Limits>,
     /// Entries last used in an older generation are dropped by [`sweep`](Self::sweep).
@@ -27,7 +35,7 @@ struct Cached {
 
 /// What a blob is wanted for; a blob that was only searched doesn't hold its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wanted {
+pub(super) enum Wanted {
     Read,
     Search,
 }
@@ -50,6 +58,29 @@ impl BlobCache {
         Self::default()
     }
 
+    /// An empty cache over a directory in which a run finds what others have read.
+    pub fn on_disk(directory: &Path) -> Result<Self, CacheError> {
+        Ok(Self {
+            disk: Some(Disk::open(directory)?),
+            ..Self::default()
+        })
+    }
+
+    /// Keeps on disk, where there is a directory for it, what this run has read.
+    pub fn save(&self) -> Result<(), CacheError> {
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        let used = self.blobs.iter();
+        disk.save(used.map(|((id, wanted), cached)| (*id, *wanted, cached.size, &*cached.blob)))
+    }
+
+    /// How many files had to be read out of an object database.
+    #[must_use]
+    pub const fn read(&self) -> usize {
+        self.read
+    }
+
     /// How many blobs are held.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -70,24 +101,40 @@ impl BlobCache {
         self.generation += 1;
     }
 
-    fn begin(&mut self, limits: &Limits) {
+    fn begin(&mut self, repository: &Path, limits: &Limits) {
         // What was read under other limits may have come out otherwise.
         if self.limits.replace(*limits) != Some(*limits) {
             self.blobs.clear();
+        }
+        let Some(disk) = &mut self.disk else { return };
+        if let Err(error) = disk.begin(repository, &limits.document) {
+            let reason = match std::error::Error::source(&error) {
+                Some(source) => format!("{error}: {source}"),
+                None => error.to_string(),
+            };
+            tracing::warn!(reason, "what other runs have read isn't used");
+            self.disk = None;
         }
     }
 
     /// The size of a blob that is held, for whatever it was wanted.
     fn size(&self, id: Oid) -> Option<u64> {
         let held = |wanted| self.blobs.get(&(id, wanted));
-        let cached = held(Wanted::Read).or_else(|| held(Wanted::Search))?;
-        Some(cached.size)
+        match held(Wanted::Read).or_else(|| held(Wanted::Search)) {
+            Some(cached) => Some(cached.size),
+            None => self.disk.as_ref()?.size(id),
+        }
     }
 
     fn find(&mut self, id: Oid, wanted: Wanted) -> Option<Arc<Blob>> {
-        let cached = self.blobs.get_mut(&(id, wanted))?;
-        cached.generation = self.generation;
-        Some(Arc::clone(&cached.blob))
+        if let Some(cached) = self.blobs.get_mut(&(id, wanted)) {
+            cached.generation = self.generation;
+            return Some(Arc::clone(&cached.blob));
+        }
+        let (blob, size) = self.disk.as_ref()?.find(id, wanted)?;
+        let blob = Arc::new(blob);
+        self.keep(id, wanted, size, &blob);
+        Some(blob)
     }
 
     fn keep(&mut self, id: Oid, wanted: Wanted, size: u64, blob: &Arc<Blob>) {
@@ -122,7 +169,7 @@ pub(super) fn read(
         .map_err(failed("the commit"))?;
     let root = object.peel_to_tree().map_err(failed("the commit"))?.id();
     let odb = repository.odb().map_err(failed("the object database"))?;
-    cache.begin(limits);
+    cache.begin(path, limits);
     let walk = Walk {
         repository,
         odb,
@@ -216,6 +263,7 @@ impl Walk<'_> {
                     Wanted::Search => Blob::searched(object.data()),
                 });
                 cache.keep(id, wanted, size, &blob);
+                cache.read += 1;
                 blob
             }
         };
@@ -257,4 +305,39 @@ impl Walk<'_> {
 /// different paths.
 fn is_malformed(name: &[u8]) -> bool {
     matches!(name, b"" | b"." | b"..") || name.eq_ignore_ascii_case(b".git") || name.contains(&b'/')
+}
+
+/// Reads what a tree's files say, on all processors: whoever builds the fabric of it finds it done.
+pub fn read_ahead(tree: &Tree) {
+    /// So many files are taken at once: few enough to spread, enough to spare the counter.
+    const BATCH: usize = 32;
+    let files: Vec<_> = tree.files().collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let first = next.fetch_add(BATCH, Ordering::Relaxed);
+            let Some(rest) = files.get(first..).filter(|rest| !rest.is_empty()) else {
+                break;
+            };
+            for (path, blob) in rest.iter().take(BATCH) {
+                match fabric::tree::locate(path).1 {
+                    Place::Authority | Place::PeerCertificate => {
+                        blob.certificates();
+                    }
+                    _ => {
+                        blob.resources();
+                    }
+                }
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    // No more threads than there is work for; this one works too.
+    let others = (threads - 1).min(files.len() / (4 * BATCH));
+    thread::scope(|scope| {
+        for _ in 0..others {
+            scope.spawn(work);
+        }
+        work();
+    });
 }
