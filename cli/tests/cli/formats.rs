@@ -150,6 +150,8 @@ fn the_json_forms_are_as_their_schemas_say() {
         ("validate", &["validate"][..]),
         ("validate", &["validate", "--rev", "HEAD"]),
         ("plan", &["plan"]),
+        ("who-can", &["who-can", "shop/ledger", "--rev", "HEAD"]),
+        ("who-can", &["who-can", "shop/ledger", "--rev", "HEAD~1"]),
         ("plan", &["plan", "--head", "HEAD"]),
         ("plan", &["plan", "--merge", "HEAD", "HEAD~1"]),
         (
