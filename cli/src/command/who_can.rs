@@ -11,6 +11,7 @@ use fabric::fabric::Fabric;
 use fabric::name::{ObjectName, PeerName};
 use fabric::origin::{Origin, Revision};
 use fabric::reach::{Access, Outcome, Reach, Route};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::exit;
@@ -62,9 +63,9 @@ pub(crate) struct WhoCan {
 }
 
 /// Who can reach a service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+pub(crate) struct Answer {
     /// The state of the repository that was looked at.
     revision: Revision,
     /// Whether anybody can.
@@ -74,7 +75,7 @@ struct Answer {
 }
 
 /// The service of one peer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct Service {
     /// The peer that exports it.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::diagram::{Diagram, Entangled};
@@ -11,7 +12,7 @@ use super::{Clients, Reach, Route, Verdict, Why, region};
 use crate::attributes::Client;
 
 /// Who can take a route.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
     /// The route.
@@ -21,7 +22,7 @@ pub struct Access {
 }
 
 /// Who is let through.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Outcome {
     /// These clients, and nobody else.
@@ -33,7 +34,7 @@ pub enum Outcome {
 }
 
 /// Clients that are let through.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// The clients.
@@ -45,7 +46,7 @@ pub struct Grant {
 }
 
 /// Why nobody is let through.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// All that refuses where connections begin; none where some are let through there.
