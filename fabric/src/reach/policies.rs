@@ -130,7 +130,7 @@ impl<'a> NumberedPolicies<'a> {
             let labels = &unit.attributes.labels;
             let of_labels = selected.entry(labels).or_insert_with(|| {
                 let selected = shared.iter().filter(|(policy, _)| policy.selects(labels));
-                let mut numbers = selected.map(|(_, number)| *number).collect();
+                let mut numbers: Vec<_> = selected.map(|(_, number)| *number).collect();
                 self.sort(&mut numbers, state);
                 numbers
             });
@@ -167,7 +167,7 @@ impl<'a> NumberedPolicies<'a> {
     }
 
     /// Sorts policies of a state by when they are asked.
-    fn sort(&self, numbers: &mut Vec<PolicyNumber>, state: State) {
+    fn sort(&self, numbers: &mut [PolicyNumber], state: State) {
         let key = |number: &PolicyNumber| {
             let policy = self.policy(*number);
             let is_allow = policy.map(|policy| policy.action == Action::Allow);
