@@ -6,7 +6,9 @@
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
-    reason = "it prints figures, and must stop where it can't"
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "it measures and prints, and must stop where it can't"
 )]
 
 use std::collections::BTreeMap;

@@ -1,12 +1,12 @@
 //! What two states let through differently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::diagram::{Diagram, Entangled, Operation};
 use super::engine::Engine;
 use super::network::{End, Network, Way};
 use super::policies::{Decided, Sides, State};
-use super::region;
+use super::region::{self, Region};
 use super::{Clients, Difference, Flip, Route};
 use crate::attributes::Client;
 use crate::fabric::Fabric;
@@ -30,6 +30,9 @@ struct Comparison<'a> {
     before: Option<Network<'a>>,
     after: Option<Network<'a>>,
     engine: Engine<'a>,
+    /// What was described already: by the function, whether access opens, and the peer where that
+    /// declares clients.
+    described: HashMap<(Diagram, bool, Option<PeerName>), Vec<Region>>,
     /// Steps that may still be taken.
     left: usize,
     difference: Difference,
@@ -47,6 +50,7 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
         before: before.map(Network::new),
         after: after.map(Network::new),
         engine,
+        described: HashMap::new(),
         left: ALL_STEPS,
         difference: Difference::default(),
     };
@@ -94,7 +98,9 @@ impl<'a> Comparison<'a> {
 
     fn compare(&mut self, route: Route) {
         let steps = self.left.min(ROUTE_STEPS);
-        self.engine.begin(steps);
+        if self.engine.begin(steps) {
+            self.described.clear();
+        }
         let flips = self.flips(&route);
         self.left -= steps - self.engine.diagrams.patience();
         let difference = &mut self.difference;
@@ -174,6 +180,29 @@ impl<'a> Comparison<'a> {
         let old = self.engine.deciding(before.as_ref(), State::Before, set)?;
         let new = self.engine.deciding(after.as_ref(), State::After, set)?;
         let both = self.engine.diagrams.apply(Operation::Pair, old, new)?;
+        let declared = self.declared(&route.client_peer);
+        let peer = (!declared.is_empty()).then(|| route.client_peer.clone());
+        let key = (both, is_opened, peer);
+        // Of a thousand routes that change alike, one is described.
+        if !self.described.contains_key(&key) {
+            let regions = self.describe(both, is_opened, &declared)?;
+            self.described.insert(key.clone(), regions);
+        }
+        for region in self.described.get(&key).into_iter().flatten() {
+            let case = self.case(region.result);
+            let (clients, example) = (region.clients.clone(), region.example.clone());
+            flips.push((is_opened, self.flip(route, clients, Some(example), &case)));
+        }
+        Ok(())
+    }
+
+    /// Describes those who flip, by their causes.
+    fn describe(
+        &mut self,
+        both: Diagram,
+        is_opened: bool,
+        declared: &[Client],
+    ) -> Result<Vec<Region>, Entangled> {
         let mut causes: BTreeMap<Cause, BTreeSet<u32>> = BTreeMap::new();
         for result in region::results(&self.engine.diagrams, both) {
             let case = self.case(result);
@@ -182,14 +211,7 @@ impl<'a> Comparison<'a> {
                 causes.entry(cause).or_default().insert(result);
             }
         }
-        let declared = self.declared(&route.client_peer);
-        let regions = region::regions(&mut self.engine.diagrams, both, &causes, &declared)?;
-        for region in regions {
-            let case = self.case(region.result);
-            let flip = self.flip(route, region.clients, Some(region.example), &case);
-            flips.push((is_opened, flip));
-        }
-        Ok(())
+        region::regions(&mut self.engine.diagrams, both, &causes, declared)
     }
 
     /// The clients that a peer declares, those of now first.

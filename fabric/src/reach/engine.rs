@@ -76,15 +76,17 @@ impl Sides<Decision> {
 
 impl<'a> Engine<'a> {
     /// Begins a new question, that may take so many steps: where much is kept of those before, it
-    /// is thrown away and computed again when it is needed.
-    pub(super) fn begin(&mut self, steps: usize) {
-        if self.diagrams.size() > MAX_SIZE {
+    /// is thrown away (true) and computed again when it is needed.
+    pub(super) fn begin(&mut self, steps: usize) -> bool {
+        let is_much = self.diagrams.size() > MAX_SIZE;
+        if is_much {
             self.diagrams = Diagrams::default();
             self.effects.clear();
             self.deciding.clear();
             self.matches.clear();
         }
         self.diagrams.allow(steps);
+        is_much
     }
 
     /// The clients that both sides let through, of those that are known.
