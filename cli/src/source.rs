@@ -1,5 +1,6 @@
 //! Which files a command looks at, and what they come to.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -71,7 +72,7 @@ pub(crate) struct CacheArgs {
         env = "WEFT_CACHE",
         hide_env_values = true
     )]
-    directory: Option<PathBuf>,
+    directory: Option<OsString>,
 
     /// Read everything anew, and keep nothing
     #[arg(long)]
@@ -143,7 +144,8 @@ impl CacheArgs {
     fn open(&self) -> BlobCache {
         let directory = match &self.directory {
             _ if self.no_cache => None,
-            Some(given) => Some(given.clone()).filter(|given| !given.as_os_str().is_empty()),
+            Some(given) if given.is_empty() => None,
+            Some(given) => Some(PathBuf::from(given)),
             None => default_cache(),
         };
         let Some(directory) = directory else {

@@ -36,7 +36,7 @@ fn main() -> io::Result<ExitCode> {
     let spent = children_ticks().unwrap_or(f64::NAN) / TICKS;
     writeln!(
         io::stdout(),
-        "exit {} cpu {spent:.2} s wall {passed:.2} s peak {:.1} MiB",
+        "exit {} cpu {spent:.2} s wall {passed:.3} s peak {:.1} MiB",
         status.code().unwrap_or(-1),
         peak as f64 / 1024.0,
     )?;

@@ -37,8 +37,10 @@ pub fn widening() -> String {
 
 /// Draws a comment.
 pub fn draw(markdown: &str) -> String {
-    let mut page = Page::default();
-    page.y = BAR + 14.0;
+    let mut page = Page {
+        y: BAR + 14.0,
+        ..Page::default()
+    };
     let mut fold = None;
     for event in Parser::new_ext(markdown, Options::empty()) {
         page.event(event, &mut fold);

@@ -98,11 +98,17 @@ fn what_is_not_there_is_told_with_what_was_meant() {
     sandbox.fabric();
     let (code, text) = who_can(&sandbox, &["shop/legder"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    error: no peer of the fabric exports shop/legder
+    hint: did you mean shop/ledger?
+    ");
     let (code, text) = who_can(&sandbox, &["shop/ledger", "--peer", "wst"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r"
+    error: the fabric has no peer wst in force
+    hint: did you mean west?
+    ");
     let (code, text) = who_can(&sandbox, &["shop/ledger", "--peer", "west"]);
     assert_eq!(code, 2);
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @"error: the peer west exports no shop/ledger");
 }

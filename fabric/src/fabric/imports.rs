@@ -148,9 +148,11 @@ fn check_ports(unit: &mut Unit, diagnostics: &mut Vec<Diagnostic>) {
             port => (port, true),
         };
         let resource = import.item.resource();
-        let span = resource.value_span(field(is_written));
-        let report =
-            |message: String| Diagnostic::new(Code::PortClash, import.item.path(), span, message);
+        // The place is told for a finding alone: it may have to be looked up in the text.
+        let report = |message: String| {
+            let span = resource.value_span(field(is_written));
+            Diagnostic::new(Code::PortClash, import.item.path(), span, message)
+        };
         if matches!(port, GATEWAY_PORT | ADMIN_PORT) && (is_written || is_host) {
             let message = format!("port {port} is the gateway's own");
             diagnostics

@@ -54,12 +54,10 @@ pub struct FieldChange {
 /// An object that only moved to another file or line doesn't change.
 #[must_use]
 pub fn diff(peer: &PeerName, before: Option<&Plan>, after: Option<&Plan>) -> Difference {
-    let by_key = |plan: Option<&Plan>| -> BTreeMap<ObjectKey, PlannedObject> {
+    fn by_key(plan: Option<&Plan>) -> BTreeMap<&ObjectKey, &PlannedObject> {
         let objects = plan.into_iter().flat_map(|plan| &plan.objects);
-        objects
-            .map(|object| (object.key.clone(), object.clone()))
-            .collect()
-    };
+        objects.map(|object| (&object.key, object)).collect()
+    }
     let mut old = by_key(before);
     let mut difference = Difference {
         peer: peer.clone(),
@@ -69,22 +67,26 @@ pub fn diff(peer: &PeerName, before: Option<&Plan>, after: Option<&Plan>) -> Dif
         state: Vec::new(),
     };
     for (key, new) in by_key(after) {
-        match old.remove(&key) {
-            None => difference.added.push(new),
+        match old.remove(key) {
+            None => difference.added.push(new.clone()),
             Some(old) if old.object == new.object => {}
             Some(old) => {
-                let fields = field_changes(&value(&old), &value(&new));
+                let fields = field_changes(&value(old), &value(new));
                 let change = Change {
-                    key,
-                    before: old.origin,
-                    after: new.origin,
+                    key: key.clone(),
+                    before: old.origin.clone(),
+                    after: new.origin.clone(),
                     fields,
                 };
                 difference.changed.push(change);
             }
         }
     }
-    difference.removed = old.into_values().collect();
+    difference.removed = old.into_values().cloned().collect();
+    // What is the same needn't be written down to be compared.
+    if before.map(|plan| &plan.state) == after.map(|plan| &plan.state) {
+        return difference;
+    }
     let state = |plan: Option<&Plan>| plan.map_or_else(|| json!({}), |plan| summary(&plan.state));
     difference.state = field_changes(&state(before), &state(after));
     difference

@@ -12,8 +12,8 @@ use crate::attributes::Client;
 use crate::fabric::Fabric;
 use crate::name::PeerName;
 
-/// Steps for one route: a second at most, and thousands of times what policies of people need.
-const ROUTE_STEPS: usize = 4_000_000;
+/// Steps for one route: a second at most, and hundreds of times what policies of people need.
+const ROUTE_STEPS: usize = 2_000_000;
 
 /// Steps for all routes together: some ten seconds. Ten thousand routes that all change take a
 /// tenth of it.

@@ -22,7 +22,7 @@ pub struct Reach<'a> {
 }
 
 /// Steps for one question: seconds at most, and thousands of times what policies of people need.
-const SEARCH_STEPS: usize = 16_000_000;
+const SEARCH_STEPS: usize = 8_000_000;
 
 /// Some of all possible clients of a peer.
 #[derive(Clone, Copy, Debug)]

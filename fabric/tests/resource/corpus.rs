@@ -9,6 +9,7 @@ use std::path::Path;
 use fabric::diagnostic::{Code, Effect, Finding};
 use fabric::document::Limits;
 use fabric::resource::{self, File};
+use fabric::tree::{Blob, Text};
 use serde_json::Value;
 
 #[expect(
@@ -232,6 +233,53 @@ fn properties(schema: &Value, root: &Value, at: &str, found: &mut BTreeSet<Strin
     }
     if schema["additionalProperties"].is_object() {
         found.insert(format!("{at}/*"));
+    }
+}
+
+/// What was read out of a file and kept is what is read out of it.
+#[test]
+fn what_is_kept_of_a_file_says_the_same() {
+    for (name, text) in files("good").into_iter().chain(files("bad")) {
+        let limits = Limits::default();
+        let read = Blob::new(text.clone().into_bytes(), limits);
+        let file = read.resources();
+        let kept = read.to_kept().unwrap();
+        let kept_of = |text: &str| {
+            let objects = Some(Text::from(kept.objects.clone()));
+            let text = Text::from(text.as_bytes().to_vec());
+            Blob::from_kept(text, limits, &kept.keys, objects).unwrap()
+        };
+        // Without the text the objects are those that were kept, and not read anew.
+        for blob in [kept_of(""), kept_of(&text)] {
+            let again = blob.resources();
+            assert_eq!(again.findings, file.findings, "{name}");
+            assert_eq!(again.resources.len(), file.resources.len(), "{name}");
+            for (again, resource) in again.resources.iter().zip(&file.resources) {
+                assert_eq!(again.object, resource.object, "{name}");
+                assert_eq!((&again.key, again.line()), (&resource.key, resource.line()));
+                if blob.bytes().is_empty() {
+                    continue;
+                }
+                for pointer in [
+                    "",
+                    "/kind",
+                    "/metadata/name",
+                    "/spec/sources/0/peer",
+                    "/spec/nothing",
+                ] {
+                    assert_eq!(
+                        again.value_span(pointer),
+                        resource.value_span(pointer),
+                        "{name}"
+                    );
+                    assert_eq!(
+                        again.key_span(pointer),
+                        resource.key_span(pointer),
+                        "{name}"
+                    );
+                }
+            }
+        }
     }
 }
 
