@@ -6,8 +6,6 @@
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
-    clippy::disallowed_types,
-    clippy::disallowed_methods,
     reason = "it measures and prints, and must stop where it can't"
 )]
 
