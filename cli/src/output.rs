@@ -8,6 +8,8 @@ use std::str::FromStr;
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context as _, bail};
 
+use crate::render::escape;
+
 /// A form of results that are no report on a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
@@ -144,6 +146,17 @@ impl<F: Form> OutputArgs<F> {
     ) -> anyhow::Result<()> {
         if self.outputs.iter().filter(|o| o.file.is_none()).count() > 1 {
             bail!("only one form of the results can go to the standard output");
+        }
+        for (index, output) in self.outputs.iter().enumerate() {
+            let mut others = self.outputs.iter().take(index);
+            if let Some(path) = &output.file
+                && others.any(|other| other.file.as_ref() == Some(path))
+            {
+                bail!(
+                    "only one form of the results can go to {}",
+                    escape::text(&path.to_string_lossy())
+                );
+            }
         }
         // What goes to a pipe that somebody closes comes last, and files are whole whatever happens.
         let (files, pipes): (Vec<_>, Vec<_>) = self.outputs.iter().partition(|o| o.file.is_some());

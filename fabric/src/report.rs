@@ -4,6 +4,7 @@ mod build;
 mod common;
 mod mask;
 mod merge;
+mod safeguards;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::reach::{self, Flip};
 
 pub use build::{Question, State};
 pub use mask::HIDDEN;
+pub use safeguards::{Safeguard, SafeguardChange, SafeguardChangeKind};
 
 /// What a change does: all that a reviewer is shown of it.
 ///
@@ -54,6 +56,8 @@ pub struct PlanReport {
     pub reach: reach::Difference,
     /// The gates of the older and the newer state, in the order in which the guide has them.
     pub gates: Vec<GateVerdict>,
+    /// The gates and invariants that come, go or change.
+    pub safeguards: Vec<SafeguardChange>,
     /// The invariants of the newer state, in the order of their names.
     pub invariants: Vec<InvariantVerdict>,
 }

@@ -18,7 +18,7 @@ use fabric::name::{Kind, PeerName};
 use fabric::origin::Revision;
 use fabric::plan::action::{Live, Owner, Rules, Wanted, actions};
 use fabric::plan::{Changes, Plan, PruneOutcome, diff};
-use fabric::report::{MergeReport, PlanReport, Question, State, Verdict};
+use fabric::report::{MergeReport, PlanReport, Question, SafeguardChangeKind, State, Verdict};
 use fabric::tree::Tree;
 
 /// A state with everything that a report borrows.
@@ -219,6 +219,27 @@ fn a_change_cannot_switch_its_own_gate_off() {
         report_of(Some(&ungated), &after, "").verdict,
         Verdict::Changes
     );
+}
+
+/// Once no peer changed by it, a plan said that nothing does, and nobody saw that all gates went.
+#[test]
+fn gates_that_go_are_told_though_no_peer_changes() {
+    let before = gated();
+    let mut after = before.clone();
+    after.replace("fabric.yaml", GATES, "{gates: [prune]}");
+    let told = |before: &Files, after: &Files| -> Vec<_> {
+        let report = report_of(Some(before), after, "");
+        assert_eq!(report.verdict, Verdict::Changes);
+        let changes = report.safeguards.into_iter();
+        changes.map(|change| (change.name, change.change)).collect()
+    };
+    let of = |change: SafeguardChangeKind| -> Vec<_> {
+        let names = ["certificate", "privileged-policy", "widens-access"];
+        names.map(|name| (name.to_owned(), change)).into()
+    };
+    assert_eq!(told(&before, &after), of(SafeguardChangeKind::Removed));
+    assert_eq!(told(&after, &before), of(SafeguardChangeKind::Added));
+    assert_eq!(report_of(Some(&after), &after, "").safeguards, []);
 }
 
 #[test]

@@ -27,7 +27,8 @@ use crate::source::{ReadArgs, Source};
 ///     beside them, such as trusted certificates, and what the prune budget says;
 ///   - access that opens and closes, for every client that there could be, with the rules that
 ///     decide before and after;
-///   - the gates of fabric.yaml that want an approval, and the invariants that don't hold.
+///   - the gates of fabric.yaml that want an approval, the invariants that don't hold, and gates
+///     and invariants that come, go or change.
 ///
 /// What is compared:
 ///   nothing given      HEAD with the files on disk: what you are about to commit
@@ -243,9 +244,13 @@ fn tell_errors(build: &Build) {
     let effect = match (build.is_held, build.frozen.len()) {
         (true, _) => "; the whole fabric stays as it is".to_owned(),
         (false, 0) => String::new(),
-        (false, _) => {
+        (false, number) => {
             let units: Vec<_> = build.frozen.iter().map(|unit| escape::text(unit)).collect();
-            format!("; {} stays as it is", units.join(", "))
+            let stay = match number {
+                1 => "stays as it is",
+                _ => "stay as they are",
+            };
+            format!("; {} {stay}", units.join(", "))
         }
     };
     tell!(

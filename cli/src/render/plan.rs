@@ -8,7 +8,7 @@ use fabric::invariant::InvariantOutcome;
 use fabric::origin::Origin;
 use fabric::plan::PruneOutcome;
 use fabric::reach::{Flip, Route};
-use fabric::report::{ConflictKind, PlanReport};
+use fabric::report::{ConflictKind, PlanReport, SafeguardChange, SafeguardChangeKind};
 use fabric::tree::Tree;
 
 use super::junit::{self, Cases};
@@ -49,6 +49,15 @@ const PRUNE: Rule = Rule {
     level: Level::Warning,
 };
 
+/// A gate or an invariant goes or changes.
+const SAFEGUARD: Rule = Rule {
+    id: "safeguard-changes",
+    title: "a gate or an invariant changes",
+    explanation: "What stands against changes goes, or says something else: from the next change \
+        on, less may be looked at.",
+    level: Level::Warning,
+};
+
 /// Two commits can't be merged.
 const CONFLICT: Rule = Rule {
     id: "merge-conflict",
@@ -66,6 +75,7 @@ pub(crate) fn all(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
     }
     let gates = report.gates.iter();
     remarks.extend(gates.filter_map(refusal));
+    remarks.extend(report.safeguards.iter().filter_map(safeguard));
     remarks.extend(report.reach.opened.iter().map(|flip| flipped(flip, &OPENS)));
     remarks.extend(report.reach.undecided.iter().map(undecided));
     remarks.extend(
@@ -203,6 +213,19 @@ fn refusal(verdict: &GateVerdict) -> Option<Remark> {
         remark.notes.push(help);
     }
     Some(remark)
+}
+
+fn safeguard(change: &SafeguardChange) -> Option<Remark> {
+    let what = match change.change {
+        SafeguardChangeKind::Added => return None,
+        SafeguardChangeKind::Changed => "changes",
+        SafeguardChangeKind::Removed => "is removed",
+    };
+    let message = format!("the {} {} {what}", change.safeguard.as_str(), change.name);
+    Some(match &change.origin {
+        Some(origin) => Remark::new(SAFEGUARD, SAFEGUARD.level, message, place(origin)),
+        None => whole(SAFEGUARD, message),
+    })
 }
 
 fn flipped(flip: &Flip, rule: &Rule) -> Remark {

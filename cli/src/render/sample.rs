@@ -11,7 +11,10 @@ use fabric::origin::{Origin, Revision};
 use fabric::plan::{Change, Difference, FieldChange, PlannedObject, PruneOutcome};
 use fabric::policy::Rule;
 use fabric::reach::{self, ClientAttribute, ClientTerm, Clients, Flip, Route, Why};
-use fabric::report::{PeerChange, PlanReport, PruneReport, ReportedDiagnostic, Verdict};
+use fabric::report::{
+    PeerChange, PlanReport, PruneReport, ReportedDiagnostic, Safeguard, SafeguardChange,
+    SafeguardChangeKind, Verdict,
+};
 use fabric::tree::Blob;
 use proptest::prelude::*;
 
@@ -237,6 +240,15 @@ pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
             trailer: Some("Weft-Approve: widens-access".to_owned()),
             approved_by: Vec::new(),
         }],
+        safeguards: vec![
+            SafeguardChange {
+                safeguard: Safeguard::Invariant,
+                name: text(),
+                change: SafeguardChangeKind::Removed,
+                origin: None,
+            };
+            many
+        ],
         invariants: vec![
             InvariantVerdict {
                 name: "tills-alone".to_owned(),

@@ -303,8 +303,10 @@ spec:
     let good = sandbox.ok("acme", &["plan", "--head", "HEAD"]);
     assert_eq!(
         good.stdout,
-        "gates passed: widens-access, prune, certificate, privileged-policy\n\nthe invariant \
-         holds\n\nnothing changes\n"
+        "gates and invariants that change:\n  + invariant only-tills-reach-the-ledger  \
+         invariants/money.yaml:1\n\ngates passed: widens-access, prune, certificate, \
+         privileged-policy\n\nthe invariant holds\n\n0 of 2 peers: 0 added, 0 changed, 0 removed; \
+         nobody reaches more or less; gates or invariants change\n"
     );
     sandbox.ok("acme", &["validate"]);
     sandbox.edit(

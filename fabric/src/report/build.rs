@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{PeerChange, PlanReport, Presence, PruneReport, ReportedDiagnostic, Verdict, mask};
+use super::{
+    PeerChange, PlanReport, Presence, PruneReport, ReportedDiagnostic, Verdict, mask, safeguards,
+};
 use crate::diagnostic::{Diagnostic, Effect};
 use crate::fabric::Build;
 use crate::gate::{self, ApprovingCommit, Changes, GateOutcome};
@@ -65,7 +67,8 @@ impl PlanReport {
             reach: &reach,
         };
         let gates = gate::judge(changes, commits);
-        let is_changed = peers.iter().any(PeerChange::is_some);
+        let safeguards = safeguards::changes(old, new);
+        let is_changed = !safeguards.is_empty() || peers.iter().any(PeerChange::is_some);
         let verdict = if after.build.has(Effect::Fail) {
             Verdict::Invalid
         } else if gates
@@ -103,6 +106,7 @@ impl PlanReport {
             peers,
             reach,
             gates,
+            safeguards,
             invariants: since(before, after.invariants),
         }
     }

@@ -47,6 +47,7 @@ impl PlanReport {
             peers: Vec::new(),
             reach: reach::Difference::default(),
             gates: Vec::new(),
+            safeguards: Vec::new(),
             invariants: Vec::new(),
         }
     }

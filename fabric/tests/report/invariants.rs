@@ -2,7 +2,7 @@
 
 use fabric::diagnostic::{Code, Effect};
 use fabric::invariant::InvariantOutcome;
-use fabric::report::{PlanReport, Question, Verdict};
+use fabric::report::{PlanReport, Question, SafeguardChangeKind, Verdict};
 
 use crate::Checked;
 use crate::common::{Authority, Files, export, peer, report};
@@ -383,4 +383,36 @@ fn the_guides_examples_are_understood() {
         blocks += 1;
     }
     assert_eq!(blocks, 2);
+}
+
+/// Once an invariant could go in silence: no peer changes by it.
+#[test]
+fn an_invariant_that_goes_or_changes_is_told() {
+    let plan = |before: &Files, after: &Files| {
+        let before = Checked::of(before, "base", None);
+        let after = Checked::of(after, "head", Some(&before));
+        let report = PlanReport::new(Question {
+            before: Some(before.state()),
+            after: after.state(),
+            commits: &[],
+            peer: None,
+        });
+        let changes = report.safeguards.into_iter();
+        let changes: Vec<_> = changes
+            .map(|safeguard| (safeguard.name, safeguard.change))
+            .collect();
+        (report.verdict, changes)
+    };
+    let without = shop();
+    let mut with = without.clone();
+    with.put("invariants/it.yaml", &invariant("never", GUESTS, PAYROLL));
+    let mut moved = without.clone();
+    moved.put("invariants/of/it.yaml", &with.0["invariants/it.yaml"]);
+    let mut weaker = without.clone();
+    weaker.put("invariants/it.yaml", &invariant("never", NOBODY, PAYROLL));
+    let told = |change| (Verdict::Changes, vec![("it".to_owned(), change)]);
+    assert_eq!(plan(&with, &without), told(SafeguardChangeKind::Removed));
+    assert_eq!(plan(&without, &with), told(SafeguardChangeKind::Added));
+    assert_eq!(plan(&with, &weaker), told(SafeguardChangeKind::Changed));
+    assert_eq!(plan(&with, &moved), (Verdict::Unchanged, Vec::new()));
 }

@@ -12,7 +12,10 @@ use fabric::gate::{GateOutcome, GateVerdict};
 use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::plan;
 use fabric::reach::Difference;
-use fabric::report::{Conflict, ConflictKind, MergeReport, MergeStep, PlanReport, Verdict};
+use fabric::report::{
+    Conflict, ConflictKind, MergeReport, MergeStep, PlanReport, SafeguardChange,
+    SafeguardChangeKind, Verdict,
+};
 use fabric::tree::Tree;
 
 use crate::output::columns;
@@ -40,6 +43,7 @@ pub(super) fn write(
     if let Some(merge) = &report.merge {
         write_together(report, merge, out)?;
     }
+    write_safeguards(&report.safeguards, out)?;
     write_gates(&report.gates, out)?;
     write_invariants(&report.invariants, out)?;
     write_summary(report, out)
@@ -131,6 +135,30 @@ fn write_together(report: &PlanReport, merge: &MergeReport, out: &mut dyn Write)
     };
     reach::write_groups(&together.opened_groups(), '!', out)?;
     reach::write_routes(&merge.undecided_together, out)?;
+    writeln!(out)
+}
+
+fn write_safeguards(safeguards: &[SafeguardChange], out: &mut dyn Write) -> io::Result<()> {
+    if safeguards.is_empty() {
+        return Ok(());
+    }
+    let bold = Style::new().bold();
+    writeln!(out, "{bold}gates and invariants that change{bold:#}:")?;
+    for safeguard in safeguards.iter().take(LISTED) {
+        let (mark, color) = match safeguard.change {
+            SafeguardChangeKind::Added => ('+', AnsiColor::Green),
+            SafeguardChangeKind::Changed => ('~', AnsiColor::Yellow),
+            SafeguardChangeKind::Removed => ('-', AnsiColor::Red),
+        };
+        let style = color.on_default();
+        let (kind, name) = (safeguard.safeguard.as_str(), escape::text(&safeguard.name));
+        write!(out, "  {style}{mark}{style:#} {kind} {name}")?;
+        match &safeguard.origin {
+            Some(origin) => writeln!(out, "  {}:{}", escape::text(&origin.path), origin.line)?,
+            None => writeln!(out)?,
+        }
+    }
+    write_more(safeguards.len(), "change", out)?;
     writeln!(out)
 }
 
@@ -247,9 +275,13 @@ fn write_summary(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
     )?;
     let opened = report.reach.opened.len() + report.reach.undecided.len();
     match (opened, report.reach.closed.len()) {
-        (0, 0) => writeln!(out, "; nobody reaches more or less"),
-        (0, _) => writeln!(out, "; access closes"),
-        (_, 0) => writeln!(out, "; access opens"),
-        _ => writeln!(out, "; access opens and closes"),
+        (0, 0) => write!(out, "; nobody reaches more or less")?,
+        (0, _) => write!(out, "; access closes")?,
+        (_, 0) => write!(out, "; access opens")?,
+        _ => write!(out, "; access opens and closes")?,
+    }
+    match report.safeguards.is_empty() {
+        true => writeln!(out),
+        false => writeln!(out, "; gates or invariants change"),
     }
 }

@@ -9,7 +9,9 @@ use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::{FieldChange, PruneOutcome};
 use fabric::reach::{Clients, Flip, Route, Why};
-use fabric::report::{MergeReport, PeerChange, PlanReport, Presence, Verdict};
+use fabric::report::{
+    MergeReport, PeerChange, PlanReport, Presence, SafeguardChange, SafeguardChangeKind, Verdict,
+};
 use fabric::tree::Tree;
 use serde_json::Value;
 
@@ -36,6 +38,7 @@ pub(crate) fn write_plan(
     push_verdict(&mut page, report);
     push_conflicts(&mut page, report.merge.as_ref());
     push_gates(&mut page, &report.gates);
+    push_safeguards(&mut page, &report.safeguards);
     push_errors(&mut page, report, tree);
     push_invariants(&mut page, &report.invariants);
     push_together(&mut page, report.merge.as_ref());
@@ -48,6 +51,8 @@ pub(crate) fn write_plan(
 /// Writes what the change comes to, in a few lines.
 fn push_verdict(page: &mut Page, report: &PlanReport) {
     let widens = !report.reach.opened.is_empty() || !report.reach.undecided.is_empty();
+    let mut safeguards = report.safeguards.iter();
+    let loosens = safeguards.any(|safeguard| safeguard.change != SafeguardChangeKind::Added);
     let refused = report
         .gates
         .iter()
@@ -64,6 +69,9 @@ fn push_verdict(page: &mut Page, report: &PlanReport) {
             )
         }
         (Verdict::Changes | Verdict::Unchanged, true) => "Widens access".to_owned(),
+        (Verdict::Changes, false) if loosens => {
+            "Opens nothing, but gates or invariants change".to_owned()
+        }
         (Verdict::Changes, false) => "Ok, and opens nothing".to_owned(),
         (Verdict::Unchanged, false) => "Ok, nothing changes".to_owned(),
     };
@@ -186,6 +194,27 @@ fn gate(verdict: &GateVerdict) -> String {
         let _ = writeln!(text, "  - ... and {}", count(more, "more reason"));
     }
     text
+}
+
+fn push_safeguards(page: &mut Page, safeguards: &[SafeguardChange]) {
+    if safeguards.is_empty() {
+        return;
+    }
+    page.push("#### Gates and invariants that change\n\n");
+    page.push_list(page.room(20), "changes", safeguards.iter().map(safeguard));
+    page.push("\n");
+}
+
+fn safeguard(safeguard: &SafeguardChange) -> String {
+    let kind = safeguard.safeguard.as_str();
+    let name = code(&safeguard.name);
+    let place = safeguard.origin.as_ref().map(at);
+    let place = place.map_or_else(String::new, |place| format!(" ({place})"));
+    match safeguard.change {
+        SafeguardChangeKind::Added => format!("- {kind} {name} is added{place}\n"),
+        SafeguardChangeKind::Changed => format!("- **{kind} {name} changes**{place}\n"),
+        SafeguardChangeKind::Removed => format!("- **{kind} {name} is removed**{place}\n"),
+    }
 }
 
 fn push_errors(page: &mut Page, report: &PlanReport, tree: Option<&Tree>) {
