@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use fabric::diagnostic::Effect;
 use fabric::fabric::{Build, LastGood, build};
 use fabric::gate::ApprovingCommit;
@@ -12,6 +12,7 @@ use fabric::tree::{Limits, Tree};
 use jiff::Timestamp;
 use reconciler::git::{self, BlobCache, Merged, Repository};
 
+use crate::failure::Hint as _;
 use crate::output::tell;
 use crate::repository::FabricDirectory;
 
@@ -247,6 +248,16 @@ impl Source {
         let id = git2::Oid::from_str(&commit.id.to_string()).with_context(failed)?;
         let commit = repository.find_commit(id).with_context(failed)?;
         match commit.parent_count() {
+            // Where the history is cut off nothing tells whether there was more of it, and without its
+            // parent a commit would seem to bring everything.
+            0 if repository.is_shallow() => {
+                let cut: anyhow::Result<_> =
+                    (|| bail!("the parent of {revision} isn't in this shallow clone"))();
+                cut.hint(|| {
+                    "get it with `git fetch --deepen=1`, or name the older state with --base"
+                        .to_owned()
+                })
+            }
             0 => Ok(None),
             _ => Ok(Some(commit.parent_id(0).with_context(failed)?.to_string())),
         }

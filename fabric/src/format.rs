@@ -46,6 +46,9 @@ pub fn format(bytes: &[u8], limits: &Limits) -> Result<String, Refused> {
     if text.contains('\r') {
         return Err(Refused::Uncertain);
     }
+    if text.is_empty() {
+        return Ok(text);
+    }
     for _ in 0..ROUNDS {
         let next = round(&text, limits).ok_or(Refused::Uncertain)?;
         if next == text {

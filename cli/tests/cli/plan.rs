@@ -106,3 +106,31 @@ fn before_the_first_commit_everything_is_new() {
     let outcome = sandbox.ok("acme", &["plan"]);
     assert!(outcome.stdout.contains("west (new peer)"), "{outcome:?}");
 }
+
+/// Once everything was told to be added, as if the commit where a shallow clone ends were the first.
+#[test]
+fn the_parent_of_a_shallow_clones_last_commit_is_missed() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    sandbox.write("acme/README.md", "more");
+    let id = sandbox.commit("acme", "Say more");
+    sandbox.write("acme/.git/shallow", &format!("{id}\n"));
+    let outcome = sandbox.weft("acme", &["plan", "--head", "HEAD"]);
+    assert_eq!(outcome.code, 2, "{outcome:#?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("the parent of HEAD isn't in this shallow clone"),
+        "{outcome:#?}"
+    );
+}
+
+/// Once the second form wrote over the first one in silence.
+#[test]
+fn two_forms_do_not_go_to_one_file() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    let outcome = sandbox.weft("acme", &["plan", "-o", "json=it", "-o", "sarif=it"]);
+    assert_eq!(outcome.code, 2, "{outcome:#?}");
+    assert!(outcome.stderr.contains("only one form"), "{outcome:#?}");
+}

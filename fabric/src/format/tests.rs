@@ -71,3 +71,9 @@ fn what_cant_be_read_is_refused() {
     let refused = format(b"a: 1\rb: 2\n", &Limits::default());
     assert_eq!(refused, Err(Refused::Uncertain));
 }
+
+/// Once it was given an empty line.
+#[test]
+fn an_empty_file_stays_empty() {
+    assert_eq!(formatted(""), "");
+}
