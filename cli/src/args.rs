@@ -42,6 +42,9 @@ Examples:
   Would this connection be allowed, and by which rule?
     weft explain west/shop --label app=till shop/ledger
 
+  Who can reach this service?
+    weft who-can shop/ledger
+
 Exit codes:
   0  done, nothing to report
   1  findings: invalid input, or a connection that is denied
@@ -58,6 +61,7 @@ pub(crate) enum Command {
     Fmt(command::fmt::Fmt),
     Plan(command::plan::Plan),
     Explain(command::explain::Explain),
+    WhoCan(command::who_can::WhoCan),
     Run(Box<command::run::Run>),
     Demo(command::demo::Demo),
     Reconcile(command::reconcile::Reconcile),

@@ -16,6 +16,7 @@ pub(crate) mod plan;
 pub(crate) mod reconcile;
 pub(crate) mod run;
 pub(crate) mod validate;
+pub(crate) mod who_can;
 
 use crate::args::Command;
 
@@ -28,6 +29,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<u8> {
         Command::Fmt(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::WhoCan(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Reconcile(command) => command.run(),

@@ -11,6 +11,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::command::explain::Verdict;
+use crate::command::who_can::Answer;
 use crate::render::json::{FORMAT_VERSION, Validation};
 
 /// The files of the schemas, by their names below `schemas/`.
@@ -20,6 +21,7 @@ pub fn generate() -> BTreeMap<String, String> {
         schema::<Validation<'_>>("validate"),
         schema::<PlanReport>("plan"),
         schema::<Verdict>("explain"),
+        schema::<Answer>("who-can"),
     ];
     schemas.into()
 }

@@ -383,6 +383,14 @@ impl Item {
         &self.path
     }
 
+    /// Whether both are the same object with the same content, wherever they stand.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let is_shared = Arc::ptr_eq(&self.blob, &other.blob) && self.index == other.index;
+        let (own, others) = (self.resource(), other.resource());
+        is_shared || (own.key == others.key && own.object == others.object)
+    }
+
     /// Where the object stands.
     #[must_use]
     pub fn origin(&self) -> Origin {

@@ -5,6 +5,7 @@
 
 pub mod action;
 mod budget;
+mod changes;
 mod difference;
 mod state;
 
@@ -20,6 +21,7 @@ use crate::name::{Kind, ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 
 pub use budget::{PruneOutcome, Pruning, is_counted};
+pub use changes::Changes;
 pub use difference::{Change, Difference, FieldChange, diff};
 pub use state::Assembly;
 
@@ -160,35 +162,20 @@ impl PlannedObject {
 
 impl State {
     fn of(fabric: &Fabric, unit: &Unit) -> Self {
+        let mut state = Self::of_fabric(fabric);
+        state.add_unit(fabric, unit);
+        state
+    }
+
+    /// The part that is the same in every peer.
+    fn of_fabric(fabric: &Fabric) -> Self {
         let leaves = |(name, unit): (&PeerName, &Unit)| {
             let prints: BTreeSet<_> = unit.certificates.iter().map(|c| c.fingerprint).collect();
             (!prints.is_empty()).then(|| (name.clone(), prints))
         };
-        let workloads = match unit.workloads.as_ref().map(Item::object) {
-            Some(Object::Workloads(workloads)) => workloads.spec.workloads.clone(),
-            _ => Vec::new(),
-        };
-        let mut export_labels: BTreeMap<PeerName, BTreeMap<ObjectName, Labels>> = BTreeMap::new();
-        for import in unit
-            .imports
-            .values()
-            .filter_map(super::fabric::LinkedImport::in_force)
-        {
-            for source in &import.spec.sources {
-                let Some((peer, export)) = known_source(source) else {
-                    continue;
-                };
-                if let Some(labels) = fabric.export_labels(&peer, &export) {
-                    export_labels
-                        .entry(peer)
-                        .or_default()
-                        .insert(export, labels.clone());
-                }
-            }
-        }
         Self {
             fabric: fabric.name.clone(),
-            labels: unit.attributes.labels.clone(),
+            labels: Labels::new(),
             authorities: fabric
                 .authorities
                 .iter()
@@ -196,12 +183,51 @@ impl State {
                 .collect(),
             certificates: fabric.units.iter().filter_map(leaves).collect(),
             revoked: fabric.revoked.clone(),
-            export_labels,
-            workloads,
+            export_labels: BTreeMap::new(),
+            workloads: Vec::new(),
             export_hosts: fabric.spec.export_hosts.clone(),
             heartbeat: fabric.spec.heartbeat.clone(),
             limits: fabric.spec.limits.clone(),
             prune: fabric.spec.prune.clone(),
+        }
+    }
+
+    /// A state that says nothing.
+    fn empty() -> Self {
+        Self {
+            fabric: String::new(),
+            labels: Labels::new(),
+            authorities: Vec::new(),
+            certificates: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            export_labels: BTreeMap::new(),
+            workloads: Vec::new(),
+            export_hosts: ExportHosts::default(),
+            heartbeat: Heartbeat::default(),
+            limits: Limits::default(),
+            prune: Prune::default(),
+        }
+    }
+
+    /// Adds the part that is a peer's own.
+    fn add_unit(&mut self, fabric: &Fabric, unit: &Unit) {
+        self.labels.clone_from(&unit.attributes.labels);
+        if let Some(Object::Workloads(workloads)) = unit.workloads.as_ref().map(Item::object) {
+            self.workloads.clone_from(&workloads.spec.workloads);
+        }
+        let imports = unit.imports.values();
+        for import in imports.filter_map(super::fabric::LinkedImport::in_force) {
+            for source in &import.spec.sources {
+                let Some((peer, export)) = known_source(source) else {
+                    continue;
+                };
+                if let Some(labels) = fabric.export_labels(&peer, &export) {
+                    self.export_labels
+                        .entry(peer)
+                        .or_default()
+                        .insert(export, labels.clone());
+                }
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attribute::Side;
-pub(crate) use condition::{Asked, Conditions};
+pub(crate) use condition::{Asked, Aspects, Conditions, View};
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};
@@ -53,7 +53,7 @@ pub struct Rule {
 }
 
 /// The question of one connection on one side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The namespace whose regular policies count.
     pub namespace: &'a str,

@@ -5,6 +5,7 @@
 //! set of those that are let through is described by selectors, and two states of the repository
 //! are compared without a list of clients.
 
+mod access;
 mod attribute;
 mod cover;
 mod diagram;
@@ -12,6 +13,7 @@ mod difference;
 mod engine;
 mod group;
 mod network;
+mod policies;
 mod region;
 mod search;
 mod values;
@@ -25,6 +27,7 @@ use crate::fabric::Fabric;
 use crate::name::{ObjectName, PeerName};
 use crate::policy::Rule;
 
+pub use access::{Access, Grant, Outcome, Refusal};
 pub use attribute::{ClientAttribute, UnknownAttribute};
 pub use group::{Group, ImportingPeer, Service};
 pub use search::{Reach, Search, Selection, Wanted, Witness};

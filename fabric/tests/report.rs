@@ -8,16 +8,16 @@ mod invariants;
 
 use std::collections::BTreeMap;
 
-use common::{Authority, Files, export, import, now};
+use common::{Authority, Files, export, import, now, peer};
 use fabric::api::{Adoption, Gate};
 use fabric::diagnostic::Code;
 use fabric::fabric::{Build, LastGood, build};
 use fabric::gate::{ApprovingCommit, GateOutcome};
 use fabric::invariant::{self, InvariantVerdict};
-use fabric::name::PeerName;
+use fabric::name::{Kind, PeerName};
 use fabric::origin::Revision;
 use fabric::plan::action::{Live, Owner, Rules, Wanted, actions};
-use fabric::plan::{Plan, PruneOutcome};
+use fabric::plan::{Changes, Plan, PruneOutcome, diff};
 use fabric::report::{MergeReport, PlanReport, Question, State, Verdict};
 use fabric::tree::Tree;
 
@@ -349,6 +349,107 @@ fn a_peer_that_goes_is_held_back_where_it_was() {
         report.peers[0].prune.counted.len(),
         held_back(&east, None, None)
     );
+}
+
+/// Changes of the fabric, each by itself.
+const EDITS: [fn(&mut Files); 15] = [
+    |_| {},
+    |files| {
+        files.replace("peers/west/ledger.yaml", "8080", "8081");
+    },
+    |files| {
+        files.replace(
+            "peers/west/ledger.yaml",
+            "name: ledger",
+            "name: ledger, labels: {a: b}",
+        );
+    },
+    |files| {
+        files.remove("peers/west/policy.yaml");
+    },
+    |files| {
+        files.replace("peers/east/peer.yaml", "region: eu", "region: us");
+    },
+    |files| {
+        files.replace("peers/west/peer.yaml", "4443", "4444");
+    },
+    |files| files.0.retain(|path, _| !path.starts_with("peers/west/")),
+    |files| {
+        files.put("peers/north/peer.yaml", &peer("north", "{region: us}"));
+    },
+    |files| {
+        files.put("policies/guests.yaml", PRIVILEGED);
+    },
+    |files| {
+        let only = "name: no-guests, annotations: {weft.dev/peers: region=us}";
+        files.put(
+            "policies/guests.yaml",
+            &PRIVILEGED.replace("name: no-guests", only),
+        );
+    },
+    |files| {
+        files.put("peers/east/guests.yaml", PRIVILEGED);
+    },
+    |files| {
+        files.replace("fabric.yaml", "{}", "{limits: {tunnelsPerPeer: 7}}");
+    },
+    |files| {
+        files.remove("peers/east/cert.pem");
+    },
+    |files| {
+        let itself = "  - {peer: east, exportName: ledger, exportNamespace: pay}\n";
+        files.put("peers/east/own.yaml", &export("pay", "ledger", 90));
+        files
+            .0
+            .get_mut("peers/east/ledger.yaml")
+            .unwrap()
+            .push_str(itself);
+    },
+    |files| {
+        files.put(
+            "peers/east/workloads.yaml",
+            "apiVersion: weft.dev/v1alpha1\nkind: Workloads\nmetadata: {name: east}\nspec:\n  \
+             workloads: [{addresses: [10.0.0.0/8], namespace: shop}]\n",
+        );
+    },
+];
+
+#[test]
+fn what_changes_is_the_difference_of_the_plans() {
+    let base = Files::two_peers();
+    let mut builds = vec![None];
+    for (index, edit) in EDITS.iter().enumerate() {
+        let mut files = base.clone();
+        edit(&mut files);
+        builds.push(Some(files.build().fabric.unwrap()));
+        // And together with another one.
+        if !files.0.contains_key("peers/west/peer.yaml") || index == 3 {
+            continue;
+        }
+        EDITS[(index + 7) % EDITS.len()](&mut files);
+        builds.push(Some(files.build().fabric.unwrap()));
+    }
+    let mut changed = 0;
+    for before in &builds {
+        for after in &builds {
+            let changes = Changes::new(before.as_ref(), after.as_ref());
+            for name in changes.names() {
+                let plan = |fabric: &Option<_>| Plan::of(fabric.as_ref()?, name);
+                let (old, new) = (plan(before), plan(after));
+                let wanted = diff(name, old.as_ref(), new.as_ref());
+                assert_eq!(changes.of(name), wanted);
+                let lasting = |plan: &Option<Plan>| {
+                    let objects = plan.iter().flat_map(|plan| &plan.objects);
+                    objects
+                        .filter(|object| object.key.kind != Kind::Instance)
+                        .count() as u64
+                };
+                assert_eq!(changes.lasting(name), (lasting(&old), lasting(&new)));
+                changed += usize::from(!wanted.is_empty());
+            }
+        }
+    }
+    assert!(changed > 500, "{changed}");
 }
 
 #[test]

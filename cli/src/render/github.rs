@@ -49,7 +49,10 @@ fn command(remark: &Remark) -> String {
     let line = place.first_line();
     let end = place.region.map_or(line, |region| region.end_line);
     let _ = write!(command, ",line={line},endLine={end}");
-    if let Some(region) = place.region.filter(|_| line == end) {
+    if let Some(region) = place
+        .region
+        .filter(|region| line == end && !region.is_empty())
+    {
         // Columns count within one line only, and the last one is the last character's.
         let end = region.end_column.saturating_sub(1).max(region.column);
         let _ = write!(command, ",col={},endColumn={end}", region.column);

@@ -37,7 +37,7 @@ pub(crate) fn write_validation(
 ) -> io::Result<()> {
     let name = build.fabric.as_ref().map(|fabric| fabric.name.as_str());
     let mut page = Page::default();
-    page.push(&marker("validate"));
+    page.push(&marker("validate", name));
     page.push(&format!(
         "### {}\n\n",
         match counts.errors {
@@ -68,10 +68,15 @@ pub(crate) fn write_validation(
     out.write_all(page.text().as_bytes())
 }
 
-/// The comment by which a workflow finds what it wrote before. It holds nothing that a change to the
-/// repository could change.
-fn marker(command: &str) -> String {
-    format!("<!-- weft-{command}:1 -->\n")
+/// The comment by which a workflow finds what it wrote before: by its beginning, as the name is
+/// whatever a change makes of it.
+fn marker(command: &str, fabric: Option<&str>) -> String {
+    // Two hyphens would end the comment.
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
+    let name = fabric.unwrap_or_default().chars().filter(is_plain);
+    // No name is longer than a DNS label.
+    let name: String = name.take(63).collect();
+    format!("<!-- weft-{command}:{name} -->\n")
 }
 
 /// Errors, warnings and notes in words.

@@ -218,7 +218,7 @@ fn flipped(flip: &Flip, rule: &Rule) -> Remark {
     };
     let clients = reach::clients(&flip.clients);
     let message =
-        format!("{clients} of {client_peer} {reach} {export} of {export_peer} through {import}");
+        format!("{clients} at {client_peer} {reach} {export} of {export_peer} through {import}");
     let after = reach::sides(flip, &flip.after);
     let before = reach::sides(flip, &flip.before);
     // What decides now is the place; where nothing does, what decided before.

@@ -117,6 +117,11 @@ impl Rule {
 // === impl Region ===
 
 impl Region {
+    /// Whether no character is in it: it stands for its line.
+    pub(crate) const fn is_empty(self) -> bool {
+        self.line == self.end_line && self.column >= self.end_column
+    }
+
     /// The region of a span in a file's text; none where the span is of the whole file.
     fn of(span: Span, text: Option<&[u8]>) -> Option<Self> {
         if span.line == 0 {
@@ -163,7 +168,7 @@ impl Place {
         }
     }
 
-    /// A whole line of a file.
+    /// A whole line of a file: nothing of it is marked.
     pub(crate) fn line(path: &Arc<str>, line: u32) -> Self {
         Self {
             path: Arc::clone(path),
@@ -186,6 +191,7 @@ impl Place {
         let path = escape::path(&self.path);
         match self.region {
             None => path,
+            Some(region) if region.is_empty() => format!("{path}:{}", region.line),
             Some(Region { line, column, .. }) => format!("{path}:{line}:{column}"),
         }
     }

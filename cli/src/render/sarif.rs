@@ -194,6 +194,10 @@ fn physical(place: &Place) -> PhysicalLocation {
                 start_line: 1,
                 ..RegionShown::default()
             },
+            Some(region) if region.is_empty() => RegionShown {
+                start_line: region.line.max(1),
+                ..RegionShown::default()
+            },
             Some(region) => RegionShown {
                 start_line: region.line.max(1),
                 start_column: Some(region.column.max(1)),

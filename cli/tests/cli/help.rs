@@ -12,6 +12,7 @@ fn help_teaches() {
         "validate",
         "plan",
         "explain",
+        "who-can",
         "run",
         "code",
         "completions",

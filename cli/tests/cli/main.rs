@@ -17,3 +17,4 @@ mod run;
 mod sandbox;
 mod template;
 mod validate;
+mod who_can;

@@ -105,12 +105,12 @@ impl Difference {
     }
 }
 
-fn value(planned: &PlannedObject) -> Value {
+pub(super) fn value(planned: &PlannedObject) -> Value {
     serde_json::to_value(&planned.object).unwrap_or_default()
 }
 
 /// The state as people compare it: certificates by their fingerprints.
-fn summary(state: &State) -> Value {
+pub(super) fn summary(state: &State) -> Value {
     let mut value = serde_json::to_value(state).unwrap_or_default();
     if let Value::Object(fields) = &mut value {
         let prints: Vec<_> = state
@@ -123,7 +123,7 @@ fn summary(state: &State) -> Value {
     value
 }
 
-fn field_changes(before: &Value, after: &Value) -> Vec<FieldChange> {
+pub(super) fn field_changes(before: &Value, after: &Value) -> Vec<FieldChange> {
     let mut changes = Vec::new();
     collect("", Some(before), Some(after), &mut changes);
     changes

@@ -1,6 +1,8 @@
 //! What a policy asks of the client, once all else about a connection is known.
 
-use super::attribute::Attribute;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attribute::{Attribute, Side, Value};
 use super::selector::{Entry, Term, Verdict};
 use super::set::Policy;
 use super::{Request, Rule};
@@ -26,6 +28,15 @@ pub(crate) enum Asked {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condition<'a>(&'a Term);
 
+/// All that some policies look at, beside the client: requests that are alike in it are alike to
+/// these policies.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Aspects(Vec<(Attribute, Box<[Box<str>]>)>);
+
+/// What a request is like, to some policies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct View(Box<[u32]>);
+
 // === impl Conditions ===
 
 impl Conditions {
@@ -35,7 +46,6 @@ impl Conditions {
 
     /// What the policy asks of the client of a request, whoever that is.
     pub(crate) fn asked(&self, request: &Request<'_>) -> Asked {
-        use super::Side;
         let request = Request {
             client: None,
             ..*request
@@ -87,5 +97,49 @@ impl<'a> Condition<'a> {
 
     pub(crate) fn values(self) -> impl Iterator<Item = &'a str> {
         self.0.values.iter().map(|value| &**value)
+    }
+}
+
+// === impl Aspects ===
+
+impl Aspects {
+    /// All that the policies look at.
+    pub(crate) fn of<'a>(policies: impl Iterator<Item = &'a Conditions>) -> Self {
+        let mut aspects: BTreeMap<&Attribute, BTreeSet<&Box<str>>> = BTreeMap::new();
+        for policy in policies {
+            for entry in policy.0.from.iter().chain(&policy.0.to) {
+                let terms = match entry {
+                    Entry::Terms(terms) => &**terms,
+                    Entry::NotUnderstood => &[],
+                };
+                for term in terms {
+                    if let Some(attribute) = term.attribute.as_ref().filter(|a| !a.is_of_client()) {
+                        aspects.entry(attribute).or_default().extend(&term.values);
+                    }
+                }
+            }
+        }
+        let owned = aspects.into_iter();
+        let owned = owned.map(|(attribute, values)| {
+            let values = values.into_iter().cloned().collect();
+            (attribute.clone(), values)
+        });
+        Self(owned.collect())
+    }
+
+    /// What a request is like.
+    pub(crate) fn view(&self, request: &Request<'_>) -> View {
+        const ABSENT: u32 = 0;
+        const OTHER: u32 = 1;
+        let aspect = |(attribute, values): &(Attribute, Box<[Box<str>]>)| {
+            let Value::Present(value) = attribute.value(request) else {
+                return ABSENT;
+            };
+            let place = values.binary_search_by(|known| (**known).cmp(value)).ok();
+            place
+                .and_then(|place| u32::try_from(place).ok()?.checked_add(OTHER + 1))
+                .unwrap_or(OTHER)
+        };
+        View(self.0.iter().map(aspect).collect())
     }
 }

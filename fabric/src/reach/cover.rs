@@ -13,8 +13,12 @@ use crate::attributes::Client;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cube(pub(super) BTreeMap<Variable, ValueSet>);
 
-/// Selectors of one set: beyond it nobody would read them.
-const MAX_CUBES: usize = 256;
+/// Selectors of one set: beyond it nobody would read them, and to find each takes a look at all that
+/// isn't covered yet.
+const MAX_CUBES: usize = 128;
+
+/// Steps that it costs to look at a way of a node, whose values are put together.
+const WAY: usize = 4;
 
 /// Selectors that cover a set and nothing outside `bound`, which holds the set: none can be left
 /// out, and none says more than it must.
@@ -72,7 +76,7 @@ pub(super) fn shortest(diagrams: &mut Diagrams, set: Diagram) -> Result<Option<C
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };
-        diagrams.spend(1 + node.ways.len())?;
+        diagrams.spend(WAY * (1 + node.ways.len()))?;
         let can_be_absent = diagrams.attribute(node.variable).can_be_absent();
         for (values, way) in node.groups() {
             let Some(below) = costs.get(&way).copied() else {
@@ -180,7 +184,7 @@ fn possible(
         let Some(node) = diagrams.node(diagram).cloned() else {
             continue;
         };
-        diagrams.spend(1 + node.ways.len())?;
+        diagrams.spend(WAY * (1 + node.ways.len()))?;
         let mut values = ValueSet::ALL;
         let groups = node.groups();
         if node.variable == variable {

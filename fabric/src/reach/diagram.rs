@@ -53,6 +53,8 @@ pub(super) enum Operation {
     Or,
     /// Of two sets what is in the first alone.
     Without,
+    /// A function for those who are in a set, and nothing for all others.
+    Within,
 }
 
 /// All diagrams that are compared with each other.
@@ -289,7 +291,7 @@ impl Diagrams {
         a: Diagram,
         b: Diagram,
     ) -> Result<Option<Diagram>, Entangled> {
-        use Operation::{And, First, Or, Pair, Without};
+        use Operation::{And, First, Or, Pair, Within, Without};
         let (nothing, everything) = (Diagram::NOTHING, Diagram::EVERYTHING);
         Ok(match operation {
             First if a == nothing => Some(b),
@@ -302,6 +304,8 @@ impl Diagrams {
             Or if b == nothing => Some(a),
             Without if a == nothing || b == everything || a == b => Some(nothing),
             Without if b == nothing => Some(a),
+            Within if a == nothing || b == nothing => Some(nothing),
+            Within if a == everything => Some(b),
             Pair => match (a.as_result(), b.as_result()) {
                 (Some(a), Some(b)) => Some(Diagram::result(self.pair_number(a, b)?)),
                 _ => None,

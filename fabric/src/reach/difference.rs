@@ -1,18 +1,26 @@
 //! What two states let through differently.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::diagram::{Entangled, Operation};
-use super::engine::{Decided, Decision, Engine, Sides, State};
-use super::network::Network;
-use super::region;
+use super::diagram::{Diagram, Entangled, Operation};
+use super::engine::Engine;
+use super::network::{End, Network, Way};
+use super::policies::{Decided, Sides, State};
+use super::region::{self, Region};
 use super::{Clients, Difference, Flip, Route};
 use crate::attributes::Client;
 use crate::fabric::Fabric;
 use crate::name::PeerName;
 
-/// Steps for one route: a second at most, and thousands of times what policies of people need.
-const ROUTE_STEPS: usize = 4_000_000;
+/// Steps for one route: a second at most, and hundreds of times what policies of people need.
+const ROUTE_STEPS: usize = 2_000_000;
+
+/// Steps for all routes together: some ten seconds. Ten thousand routes that all change take a
+/// tenth of it.
+const ALL_STEPS: usize = 100_000_000;
+
+/// Flips that are told one by one, of some 2 KB each; routes beyond them count as undecided.
+const MAX_FLIPS: usize = 100_000;
 
 /// The results of both sides, before and after.
 type Case = Sides<(Decided, Decided)>;
@@ -22,6 +30,11 @@ struct Comparison<'a> {
     before: Option<Network<'a>>,
     after: Option<Network<'a>>,
     engine: Engine<'a>,
+    /// What was described already: by the function, whether access opens, and the peer where that
+    /// declares clients.
+    described: HashMap<(Diagram, bool, Option<PeerName>), Vec<Region>>,
+    /// Steps that may still be taken.
+    left: usize,
     difference: Difference,
 }
 
@@ -30,13 +43,15 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
     let mut engine = Engine::default();
     for (fabric, state) in [(before, State::Before), (after, State::After)] {
         if let Some(fabric) = fabric {
-            engine.add(fabric, state);
+            engine.policies.add(fabric, state);
         }
     }
     let mut comparison = Comparison {
         before: before.map(Network::new),
         after: after.map(Network::new),
         engine,
+        described: HashMap::new(),
+        left: ALL_STEPS,
         difference: Difference::default(),
     };
     for route in comparison.routes() {
@@ -48,39 +63,80 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
 // === impl Comparison ===
 
 impl<'a> Comparison<'a> {
+    /// The routes that may be decided otherwise: there, or not, in one state alone, or not alike in
+    /// all that is looked at.
     fn routes(&self) -> BTreeSet<Route> {
         let networks = [&self.before, &self.after].into_iter().flatten();
-        networks
-            .flat_map(|network| network.routes.keys().cloned())
+        let routes = networks.flat_map(|network| network.routes.keys());
+        routes
+            .filter(|route| match (self.before(route), self.after(route)) {
+                (Some(before), Some(after)) => !self.is_same(before, after),
+                _ => true,
+            })
+            .cloned()
             .collect()
     }
 
+    fn before(&self, route: &Route) -> Option<&Way<'a>> {
+        self.before.as_ref()?.routes.get(route)
+    }
+
+    fn after(&self, route: &Route) -> Option<&Way<'a>> {
+        self.after.as_ref()?.routes.get(route)
+    }
+
+    fn is_same(&self, before: &Way<'a>, after: &Way<'a>) -> bool {
+        [End::Importer, End::Exporter].into_iter().all(|end| {
+            let before = self.engine.asked(before, end, State::Before);
+            match (before, self.engine.asked(after, end, State::After)) {
+                (None, None) => true,
+                (Some((before, old)), Some((after, new))) => old == new && before == after,
+                _ => false,
+            }
+        })
+    }
+
     fn compare(&mut self, route: Route) {
-        self.engine.begin(ROUTE_STEPS);
-        match self.flips(&route) {
-            Ok(flips) => {
+        let steps = self.left.min(ROUTE_STEPS);
+        if self.engine.begin(steps) {
+            self.described.clear();
+        }
+        let flips = self.flips(&route);
+        self.left -= steps - self.engine.diagrams.patience();
+        let difference = &mut self.difference;
+        let count = difference.opened.len() + difference.closed.len();
+        match flips {
+            Ok(flips) if count + flips.len() <= MAX_FLIPS => {
                 for (is_opened, flip) in flips {
                     match is_opened {
-                        true => self.difference.opened.push(flip),
-                        false => self.difference.closed.push(flip),
+                        true => difference.opened.push(flip),
+                        false => difference.closed.push(flip),
                     }
                 }
             }
-            Err(Entangled) => self.difference.undecided.push(route),
+            _ => difference.undecided.push(route),
         }
     }
 
     /// The clients of a route for whom access opens (true) or closes.
     fn flips(&mut self, route: &Route) -> Result<Vec<(bool, Flip)>, Entangled> {
-        let way = |network: &Option<Network<'a>>| network.as_ref()?.routes.get(route).cloned();
-        let (before, after) = (way(&self.before), way(&self.after));
+        let before = self.before(route).cloned();
         let before = self.engine.decide(before.as_ref(), State::Before)?;
+        let after = self.after(route).cloned();
         let after = self.engine.decide(after.as_ref(), State::After)?;
         let mut flips = Vec::new();
-        self.known_flips(route, before, after, &mut flips)?;
+        let (old, new) = (self.engine.allowed(before)?, self.engine.allowed(after)?);
+        for (is_opened, gains, loses) in [(true, new, old), (false, old, new)] {
+            let diagrams = &mut self.engine.diagrams;
+            let set = diagrams.apply(Operation::Without, gains, loses)?;
+            if set != Diagram::NOTHING {
+                self.known_flips(route, set, is_opened, &mut flips)?;
+            }
+        }
+        let (old, new) = (before.unknown(), after.unknown());
         let unknown = Sides {
-            importer: (before.importer.unknown, after.importer.unknown),
-            exporter: (before.exporter.unknown, after.exporter.unknown),
+            importer: (old.importer, new.importer),
+            exporter: (old.exporter, new.exporter),
         };
         if let Some(is_opened) = self.is_opened(&unknown) {
             flips.push((
@@ -97,59 +153,65 @@ impl<'a> Comparison<'a> {
             route: route.clone(),
             clients,
             example,
-            before: self.engine.verdict(old, State::Before),
-            after: self.engine.verdict(new, State::After),
+            before: self.engine.policies.verdict(old, State::Before),
+            after: self.engine.policies.verdict(new, State::After),
         }
     }
 
     /// Whether access opens (true) or closes; none where neither.
     fn is_opened(&self, case: &Case) -> Option<bool> {
         let (old, new) = case.states();
-        let (before, after) = (self.engine.lets_through(old), self.engine.lets_through(new));
+        let (before, after) = (
+            self.engine.policies.lets_through(old),
+            self.engine.policies.lets_through(new),
+        );
         (before != after).then_some(after)
     }
 
+    /// The flips of the known clients in a set, by their causes.
     fn known_flips(
         &mut self,
         route: &Route,
-        before: Sides<Decision>,
-        after: Sides<Decision>,
+        set: Diagram,
+        is_opened: bool,
         flips: &mut Vec<(bool, Flip)>,
     ) -> Result<(), Entangled> {
-        if before.importer.known == after.importer.known
-            && before.exporter.known == after.exporter.known
-        {
-            return Ok(());
+        let (before, after) = (self.before(route).cloned(), self.after(route).cloned());
+        let old = self.engine.deciding(before.as_ref(), State::Before, set)?;
+        let new = self.engine.deciding(after.as_ref(), State::After, set)?;
+        let both = self.engine.diagrams.apply(Operation::Pair, old, new)?;
+        let declared = self.declared(&route.client_peer);
+        let peer = (!declared.is_empty()).then(|| route.client_peer.clone());
+        let key = (both, is_opened, peer);
+        // Of a thousand routes that change alike, one is described.
+        if !self.described.contains_key(&key) {
+            let regions = self.describe(both, is_opened, &declared)?;
+            self.described.insert(key.clone(), regions);
         }
-        let diagrams = &mut self.engine.diagrams;
-        let old = diagrams.apply(
-            Operation::Pair,
-            before.importer.known,
-            before.exporter.known,
-        )?;
-        let new = diagrams.apply(Operation::Pair, after.importer.known, after.exporter.known)?;
-        let both = diagrams.apply(Operation::Pair, old, new)?;
-        // What flips for the same cause is described together.
-        let mut causes: [BTreeMap<Cause, BTreeSet<u32>>; 2] = Default::default();
+        for region in self.described.get(&key).into_iter().flatten() {
+            let case = self.case(region.result);
+            let (clients, example) = (region.clients.clone(), region.example.clone());
+            flips.push((is_opened, self.flip(route, clients, Some(example), &case)));
+        }
+        Ok(())
+    }
+
+    /// Describes those who flip, by their causes.
+    fn describe(
+        &mut self,
+        both: Diagram,
+        is_opened: bool,
+        declared: &[Client],
+    ) -> Result<Vec<Region>, Entangled> {
+        let mut causes: BTreeMap<Cause, BTreeSet<u32>> = BTreeMap::new();
         for result in region::results(&self.engine.diagrams, both) {
             let case = self.case(result);
-            if let Some(is_opened) = self.is_opened(&case) {
+            if self.is_opened(&case) == Some(is_opened) {
                 let cause = self.cause(&case, is_opened);
-                let [closed, opened] = &mut causes;
-                let causes = if is_opened { opened } else { closed };
                 causes.entry(cause).or_default().insert(result);
             }
         }
-        let declared = self.declared(&route.client_peer);
-        for (is_opened, causes) in [false, true].into_iter().zip(causes) {
-            let regions = region::regions(&mut self.engine.diagrams, both, &causes, &declared)?;
-            for region in regions {
-                let case = self.case(region.result);
-                let flip = self.flip(route, region.clients, Some(region.example), &case);
-                flips.push((is_opened, flip));
-            }
-        }
-        Ok(())
+        region::regions(&mut self.engine.diagrams, both, &causes, declared)
     }
 
     /// The clients that a peer declares, those of now first.
@@ -170,11 +232,21 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// What decides on the sides that stood, or stand, in the way.
+    /// What makes the sides change their mind that stood, or stand, in the way: a policy that
+    /// decides and came or went, and else what decides now.
     fn cause(&self, case: &Case, is_opened: bool) -> Cause {
+        let policies = &self.engine.policies;
         let of = |(before, after): (Decided, Decided)| {
-            let denied = if is_opened { before } else { after };
-            (!self.engine.allows(denied)).then_some((before, after))
+            let in_the_way = if is_opened { before } else { after };
+            if policies.allows(in_the_way) {
+                return None;
+            }
+            let gone = (!policies.is_in(before, State::After)).then_some(before);
+            let new = (!policies.is_in(after, State::Before)).then_some(after);
+            match (gone, new) {
+                (None, None) => Some((None, Some(after))),
+                changed => Some(changed),
+            }
         };
         Sides {
             importer: of(case.importer),
@@ -183,8 +255,9 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// What decides before and after, of the sides that changed their mind.
-type Cause = Sides<Option<(Decided, Decided)>>;
+/// Of the sides that changed their mind, what decided before and what decides now, as far as these
+/// are the cause.
+type Cause = Sides<Option<(Option<Decided>, Option<Decided>)>>;
 
 // === impl Case ===
 

@@ -1,124 +1,56 @@
 //! What each side of a route decides, for every possible client at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::cover::Cube;
 use super::diagram::{Diagram, Diagrams, Entangled, Operation};
 use super::network::{End, Way};
-use super::{Verdict, Why};
-use crate::api::{AccessPolicySpec, Action, Object};
-use crate::fabric::{Fabric, Item};
-use crate::name::{ObjectKey, PeerName};
-use crate::policy::{Asked, Conditions, Rule};
-
-/// Which of two states is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// What was there.
-    Before,
-    /// What is there now.
-    After,
-}
-
-/// What decides on a side, in terms of numbered policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Decided {
-    Default,
-    NoRoute,
-    By(PolicyNumber),
-    UnknownTo(PolicyNumber),
-}
-
-/// A policy, by its place in the list of all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct PolicyNumber(u32);
-
-/// What both sides decide, before or after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Sides<T> {
-    pub(super) importer: T,
-    pub(super) exporter: T,
-}
+use super::policies::{Decided, NumberedPolicies, PolicyNumber, Sides, State, TierNumber};
+use crate::api::Action;
+use crate::attributes::Client;
+use crate::policy::{Asked, Request, View};
 
 /// What one side decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Decision {
-    /// Of each known client, as the number of what decides.
-    pub(super) known: Diagram,
+    /// Of the known clients, whom it lets through.
+    pub(super) allowed: Diagram,
     /// Of the one that nobody knows.
     pub(super) unknown: Decided,
-}
-
-/// A policy of either state; one that both have alike is one policy.
-#[derive(Debug)]
-struct Policy<'a> {
-    conditions: Conditions,
-    action: Action,
-    spec: &'a AccessPolicySpec,
-    rules: [Option<Rule>; 2],
-}
-
-/// The policies that count in a peer, each tier in the order in which they are named.
-#[derive(Clone, Debug, Default)]
-struct Counting<'a> {
-    privileged: Vec<PolicyNumber>,
-    regular: BTreeMap<&'a str, Vec<PolicyNumber>>,
 }
 
 /// What decides, and all that was computed for it.
 #[derive(Debug, Default)]
 pub(super) struct Engine<'a> {
     pub(super) diagrams: Diagrams,
-    policies: Vec<Policy<'a>>,
-    numbers: HashMap<(Option<&'a PeerName>, &'a ObjectKey), Vec<PolicyNumber>>,
-    counting: [BTreeMap<&'a PeerName, Counting<'a>>; 2],
+    pub(super) policies: NumberedPolicies<'a>,
+    /// What a tier does with requests that are alike to it.
+    effects: HashMap<(TierNumber, View), TierEffect>,
+    /// Which policy of a tier decides, of clients in a set.
+    deciding: HashMap<(TierNumber, View, Diagram), Diagram>,
     /// Whom a policy matches, by what is left of it.
     matches: HashMap<(PolicyNumber, Asked), Diagram>,
-    /// The first of several policies that matches.
-    lists: HashMap<Box<[Diagram]>, Diagram>,
+}
+
+/// What a tier does with the clients of a request.
+#[derive(Clone, Copy, Debug)]
+struct TierEffect {
+    /// The known clients whom it denies.
+    denied: Diagram,
+    /// The known clients whom it allows, unless it denies them.
+    allowed: Diagram,
+    /// What it decides of an unknown one.
+    unknown: Option<Decided>,
 }
 
 /// How much is kept before all of it is thrown away: some 200 MB.
 const MAX_SIZE: usize = 2_000_000;
 
-// === impl State ===
-
-impl State {
-    const fn place(self) -> usize {
-        match self {
-            Self::Before => 0,
-            Self::After => 1,
-        }
-    }
-}
-
-// === impl Decided ===
-
-impl Decided {
-    pub(super) const fn number(self) -> u32 {
-        match self {
-            Self::Default => 0,
-            Self::NoRoute => 1,
-            Self::By(policy) => 2 + 2 * policy.0,
-            Self::UnknownTo(policy) => 3 + 2 * policy.0,
-        }
-    }
-
-    pub(super) const fn of(number: u32) -> Self {
-        match (number, number % 2) {
-            (0, _) => Self::Default,
-            (1, _) => Self::NoRoute,
-            (_, 0) => Self::By(PolicyNumber((number - 2) / 2)),
-            (_, _) => Self::UnknownTo(PolicyNumber((number - 3) / 2)),
-        }
-    }
-}
-
 // === impl Decision ===
 
 impl Decision {
     pub(super) const NO_ROUTE: Self = Self {
-        known: Diagram::result(Decided::NoRoute.number()),
+        allowed: Diagram::NOTHING,
         unknown: Decided::NoRoute,
     };
 }
@@ -126,6 +58,11 @@ impl Decision {
 // === impl Sides ===
 
 impl Sides<Decision> {
+    const NO_ROUTE: Self = Self {
+        importer: Decision::NO_ROUTE,
+        exporter: Decision::NO_ROUTE,
+    };
+
     /// What is decided of an unknown client.
     pub(super) const fn unknown(&self) -> Sides<Decided> {
         Sides {
@@ -138,149 +75,24 @@ impl Sides<Decision> {
 // === impl Engine ===
 
 impl<'a> Engine<'a> {
-    /// Adds the policies of a state.
-    pub(super) fn add(&mut self, fabric: &'a Fabric, state: State) {
-        let shared = fabric.policies.iter();
-        let shared: Vec<_> = shared
-            .map(|policy| (policy, self.number(None, &policy.item, state)))
-            .collect();
-        let mut all = BTreeMap::new();
-        for (name, unit) in &fabric.units {
-            let labels = &unit.attributes.labels;
-            let selected = shared.iter().filter(|(policy, _)| policy.selects(labels));
-            let mut numbers: Vec<(PolicyNumber, Option<&'a str>)> = selected
-                .filter_map(|(_, number)| Some(((*number)?, None)))
-                .collect();
-            for item in &unit.policies {
-                let namespace = item.resource().key.namespace.as_deref();
-                let number = self.number(Some(name), item, state);
-                numbers.extend(number.map(|number| (number, namespace)));
-            }
-            numbers.sort_by(|(a, _), (b, _)| self.rule(*a, state).cmp(&self.rule(*b, state)));
-            let mut counting = Counting::default();
-            for (number, namespace) in numbers {
-                match namespace {
-                    None => counting.privileged.push(number),
-                    Some(namespace) => counting.regular.entry(namespace).or_default().push(number),
-                }
-            }
-            all.insert(name, counting);
-        }
-        self.counting[state.place()] = all;
-    }
-
-    fn number(
-        &mut self,
-        peer: Option<&'a PeerName>,
-        item: &'a Item,
-        state: State,
-    ) -> Option<PolicyNumber> {
-        let spec = match item.object() {
-            Object::AccessPolicy(policy) => &policy.spec,
-            Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-            _ => return None,
-        };
-        let key = &item.resource().key;
-        let rule = Rule {
-            key: key.clone(),
-            origin: item.origin(),
-        };
-        let same_key = self.numbers.entry((peer, key)).or_default();
-        for number in same_key.iter() {
-            if let Some(known) = self.policies.get_mut(number.0 as usize)
-                && known.rules[state.place()].is_none()
-                && known.spec == spec
-            {
-                known.rules[state.place()] = Some(rule);
-                return Some(*number);
-            }
-        }
-        let number = PolicyNumber(u32::try_from(self.policies.len()).ok()?);
-        same_key.push(number);
-        let mut rules = [None, None];
-        rules[state.place()] = Some(rule.clone());
-        self.policies.push(Policy {
-            conditions: Conditions::compile(rule, spec),
-            action: spec.action,
-            spec,
-            rules,
-        });
-        Some(number)
-    }
-
     /// Begins a new question, that may take so many steps: where much is kept of those before, it
-    /// is thrown away and computed again when it is needed.
-    pub(super) fn begin(&mut self, steps: usize) {
-        if self.diagrams.size() > MAX_SIZE {
+    /// is thrown away (true) and computed again when it is needed.
+    pub(super) fn begin(&mut self, steps: usize) -> bool {
+        let is_much = self.diagrams.size() > MAX_SIZE;
+        if is_much {
             self.diagrams = Diagrams::default();
+            self.effects.clear();
+            self.deciding.clear();
             self.matches.clear();
-            self.lists.clear();
         }
         self.diagrams.allow(steps);
-    }
-
-    fn policy(&self, number: PolicyNumber) -> Option<&Policy<'a>> {
-        self.policies.get(number.0 as usize)
-    }
-
-    fn rule(&self, number: PolicyNumber, state: State) -> Option<&Rule> {
-        self.policy(number)?.rules[state.place()].as_ref()
-    }
-
-    /// Whether what decides lets through.
-    pub(super) fn allows(&self, decided: Decided) -> bool {
-        match decided {
-            Decided::By(number) => self
-                .policy(number)
-                .is_some_and(|policy| policy.action == Action::Allow),
-            _ => false,
-        }
-    }
-
-    /// What decides, for people.
-    pub(super) fn why(&self, decided: Decided, state: State) -> Why {
-        let rule = |number| self.rule(number, state).cloned();
-        let why = match decided {
-            Decided::Default => Some(Why::DefaultDeny),
-            Decided::NoRoute => Some(Why::NoRoute),
-            Decided::By(number) if self.allows(decided) => rule(number).map(Why::Allowed),
-            Decided::By(number) => rule(number).map(Why::Denied),
-            Decided::UnknownTo(number) => rule(number).map(Why::UnknownClient),
-        };
-        why.unwrap_or(Why::NoRoute)
-    }
-
-    /// Whether both sides let through.
-    pub(super) fn lets_through(&self, sides: Sides<Decided>) -> bool {
-        self.allows(sides.importer) && self.allows(sides.exporter)
-    }
-
-    /// What both sides decide, for people.
-    pub(super) fn verdict(&self, sides: Sides<Decided>, state: State) -> Verdict {
-        Verdict {
-            allowed: self.lets_through(sides),
-            importer: self.why(sides.importer, state),
-            exporter: self.why(sides.exporter, state),
-        }
+        is_much
     }
 
     /// The clients that both sides let through, of those that are known.
     pub(super) fn allowed(&mut self, sides: Sides<Decision>) -> Result<Diagram, Entangled> {
-        let importer = self.allowed_by(sides.importer.known)?;
-        let exporter = self.allowed_by(sides.exporter.known)?;
+        let (importer, exporter) = (sides.importer.allowed, sides.exporter.allowed);
         self.diagrams.apply(Operation::And, importer, exporter)
-    }
-
-    fn allowed_by(&mut self, known: Diagram) -> Result<Diagram, Entangled> {
-        let policies = &self.policies;
-        let allows = |_: &Diagrams, result| match Decided::of(result) {
-            Decided::By(number) => {
-                let policy = policies.get(number.0 as usize);
-                u32::from(policy.is_some_and(|policy| policy.action == Action::Allow))
-            }
-            _ => 0,
-        };
-        self.diagrams.map(known, &allows)
     }
 
     /// What both sides decide of a route; none stands for one that isn't there.
@@ -290,10 +102,7 @@ impl<'a> Engine<'a> {
         state: State,
     ) -> Result<Sides<Decision>, Entangled> {
         let Some(way) = way else {
-            return Ok(Sides {
-                importer: Decision::NO_ROUTE,
-                exporter: Decision::NO_ROUTE,
-            });
+            return Ok(Sides::NO_ROUTE);
         };
         Ok(Sides {
             importer: self.decide_end(way, End::Importer, state)?,
@@ -302,67 +111,215 @@ impl<'a> Engine<'a> {
     }
 
     fn decide_end(&mut self, way: &Way<'a>, end: End, state: State) -> Result<Decision, Entangled> {
-        let Some(request) = way.request(end) else {
+        let Some((request, tiers)) = self.asked(way, end, state) else {
             return Ok(Decision::NO_ROUTE);
         };
-        let counting = self.counting[state.place()].get(&way.unit(end).attributes.name);
-        let Some(counting) = counting else {
-            return Ok(Decision::NO_ROUTE);
-        };
-        let regular = counting.regular.get(request.namespace);
-        let tiers = [Some(&counting.privileged), regular];
-        let mut matching = Vec::new();
+        let mut allowed = Diagram::NOTHING;
         let mut unknown = None;
-        'tiers: for tier in tiers.into_iter().flatten() {
-            for action in [Action::Deny, Action::Allow] {
-                let mut unknown_here = None;
-                let numbers = tier.iter().copied();
-                for number in numbers {
-                    let Some(policy) = self.policy(number) else {
-                        continue;
-                    };
-                    if policy.action != action {
-                        continue;
-                    }
-                    match policy.conditions.asked(&request) {
-                        Asked::Nobody => {}
-                        Asked::Everybody => {
-                            matching.push((number, Asked::Everybody));
-                            unknown = unknown.or(Some(Decided::By(number)));
-                            // Nothing after it is ever asked.
-                            break 'tiers;
-                        }
-                        asked => {
-                            matching.push((number, asked));
-                            unknown_here = unknown_here.or(Some(Decided::UnknownTo(number)));
-                        }
-                    }
-                }
-                unknown = unknown.or(unknown_here);
-            }
-        }
-        let mut list = Vec::with_capacity(matching.len());
-        for (number, asked) in matching {
-            list.push(self.matches(number, asked)?);
+        // From the last tier up, each going before what is below it.
+        for tier in tiers.into_iter().flatten().rev() {
+            let effect = self.effect(tier, &request)?;
+            let diagrams = &mut self.diagrams;
+            allowed = diagrams.apply(Operation::Or, effect.allowed, allowed)?;
+            allowed = diagrams.apply(Operation::Without, allowed, effect.denied)?;
+            unknown = effect.unknown.or(unknown);
         }
         Ok(Decision {
-            known: self.first(&list)?,
+            allowed,
             unknown: unknown.unwrap_or(Decided::Default),
         })
     }
 
-    /// Whom a policy matches.
-    fn matches(&mut self, number: PolicyNumber, asked: Asked) -> Result<Diagram, Entangled> {
-        let result = Diagram::result(Decided::By(number).number());
-        let entries = match &asked {
-            Asked::Nobody => return Ok(Diagram::NOTHING),
-            Asked::Everybody => return Ok(result),
-            Asked::Entries(entries) => entries,
+    /// What decides on both sides of a route, of the clients in a set; for others nothing is said.
+    pub(super) fn deciding(
+        &mut self,
+        way: Option<&Way<'a>>,
+        state: State,
+        set: Diagram,
+    ) -> Result<Diagram, Entangled> {
+        let importer = self.deciding_end(way, End::Importer, state, set)?;
+        let exporter = self.deciding_end(way, End::Exporter, state, set)?;
+        self.diagrams.apply(Operation::Pair, importer, exporter)
+    }
+
+    /// What decides on one side of a route, of the clients in a set.
+    pub(super) fn deciding_end(
+        &mut self,
+        way: Option<&Way<'a>>,
+        end: End,
+        state: State,
+        set: Diagram,
+    ) -> Result<Diagram, Entangled> {
+        let Some((request, tiers)) = way.and_then(|way| self.asked(way, end, state)) else {
+            let no_route = Diagram::result(Decided::NoRoute.number());
+            return self.diagrams.apply(Operation::Within, set, no_route);
         };
-        if let Some(known) = self.matches.get(&(number, asked.clone())) {
+        let mut deciding = Diagram::NOTHING;
+        for tier in tiers.into_iter().flatten() {
+            let next = self.deciding_in(tier, &request, set)?;
+            deciding = self.diagrams.apply(Operation::First, deciding, next)?;
+        }
+        Ok(deciding)
+    }
+
+    fn deciding_in(
+        &mut self,
+        number: TierNumber,
+        request: &Request<'_>,
+        set: Diagram,
+    ) -> Result<Diagram, Entangled> {
+        let Some(tier) = self.policies.tier_of(number).cloned() else {
+            return Ok(Diagram::NOTHING);
+        };
+        let key = (number, tier.aspects.view(request), set);
+        if let Some(known) = self.deciding.get(&key) {
             return Ok(*known);
         }
-        let Some(policy) = self.policies.get(number.0 as usize) else {
+        let mut list = Vec::new();
+        let mut rest = set;
+        for number in &tier.policies {
+            let Some(policy) = self.policies.policy(*number) else {
+                continue;
+            };
+            let asked = policy.conditions.asked(request);
+            if asked == Asked::Nobody {
+                continue;
+            }
+            let matching = self.matches(*number, asked)?;
+            let here = self.diagrams.apply(Operation::And, matching, rest)?;
+            if here == Diagram::NOTHING {
+                continue;
+            }
+            let by = Diagram::result(Decided::By(*number).number());
+            list.push(self.diagrams.apply(Operation::Within, here, by)?);
+            rest = self.diagrams.apply(Operation::Without, rest, here)?;
+            if rest == Diagram::NOTHING {
+                break;
+            }
+        }
+        let deciding = self.joined(Operation::First, list)?;
+        self.deciding.insert(key, deciding);
+        Ok(deciding)
+    }
+
+    /// What decides of one client on an end of a route, or of an unknown one.
+    pub(super) fn decided(
+        &mut self,
+        way: Option<&Way<'a>>,
+        end: End,
+        state: State,
+        client: Option<&Client>,
+    ) -> Result<Decided, Entangled> {
+        let Some((request, tiers)) = way.and_then(|way| self.asked(way, end, state)) else {
+            return Ok(Decided::NoRoute);
+        };
+        for number in tiers.into_iter().flatten() {
+            let Some(client) = client else {
+                match self.effect(number, &request)?.unknown {
+                    Some(decided) => return Ok(decided),
+                    None => continue,
+                }
+            };
+            let Some(tier) = self.policies.tier_of(number).cloned() else {
+                continue;
+            };
+            for number in &tier.policies {
+                let Some(policy) = self.policies.policy(*number) else {
+                    continue;
+                };
+                let asked = policy.conditions.asked(&request);
+                let matching = self.matches(*number, asked)?;
+                if self.diagrams.evaluate(matching, client) == Diagram::YES {
+                    return Ok(Decided::By(*number));
+                }
+            }
+        }
+        Ok(Decided::Default)
+    }
+
+    /// What is asked at an end of a route, and the tiers that answer.
+    pub(super) fn asked<'b>(
+        &self,
+        way: &'b Way<'a>,
+        end: End,
+        state: State,
+    ) -> Option<(Request<'b>, [Option<TierNumber>; 2])> {
+        let request = way.request(end)?;
+        let peer = &way.unit(end).attributes.name;
+        let tiers = self.policies.tiers(peer, request.namespace, state)?;
+        Some((request, tiers))
+    }
+
+    fn effect(
+        &mut self,
+        number: TierNumber,
+        request: &Request<'_>,
+    ) -> Result<TierEffect, Entangled> {
+        let mut effect = TierEffect {
+            denied: Diagram::NOTHING,
+            allowed: Diagram::NOTHING,
+            unknown: None,
+        };
+        let Some(tier) = self.policies.tier_of(number).cloned() else {
+            return Ok(effect);
+        };
+        let key = (number, tier.aspects.view(request));
+        if let Some(known) = self.effects.get(&key) {
+            return Ok(*known);
+        }
+        self.diagrams.spend(tier.policies.len())?;
+        let (mut denied, mut allowed) = (Vec::new(), Vec::new());
+        let mut unknown_action = None;
+        for number in &tier.policies {
+            let Some(policy) = self.policies.policy(*number) else {
+                continue;
+            };
+            let action = policy.action();
+            let asked = policy.conditions.asked(request);
+            match &asked {
+                Asked::Nobody => {}
+                // In one step the first that matches goes before those that might.
+                Asked::Everybody if unknown_action.is_none_or(|first| first == action) => {
+                    effect.unknown = Some(Decided::By(*number));
+                }
+                Asked::Everybody => {}
+                Asked::Entries(_) if effect.unknown.is_none() => {
+                    effect.unknown = Some(Decided::UnknownTo(*number));
+                    unknown_action = Some(action);
+                }
+                Asked::Entries(_) => {}
+            }
+            let is_last = asked == Asked::Everybody;
+            let matching = self.matches(*number, asked)?;
+            // Every policy has its place in the list, also one that doesn't count here: so that
+            // the same halves meet again for other requests.
+            match action {
+                Action::Deny => denied.push(matching),
+                Action::Allow => allowed.push(matching),
+            }
+            if is_last {
+                // Nothing after it is ever asked.
+                break;
+            }
+        }
+        effect.denied = self.joined(Operation::Or, denied)?;
+        effect.allowed = self.joined(Operation::Or, allowed)?;
+        self.effects.insert(key, effect);
+        Ok(effect)
+    }
+
+    /// Whom a policy matches.
+    fn matches(&mut self, number: PolicyNumber, asked: Asked) -> Result<Diagram, Entangled> {
+        let entries = match &asked {
+            Asked::Nobody => return Ok(Diagram::NOTHING),
+            Asked::Everybody => return Ok(Diagram::EVERYTHING),
+            Asked::Entries(entries) => entries,
+        };
+        let key = (number, asked.clone());
+        if let Some(known) = self.matches.get(&key) {
+            return Ok(*known);
+        }
+        let Some(policy) = self.policies.policy(number) else {
             return Ok(Diagram::NOTHING);
         };
         let mut cubes = Vec::with_capacity(entries.len());
@@ -372,29 +329,30 @@ impl<'a> Engine<'a> {
                 (attribute, condition.operator(), condition.values())
             });
             let cube = Cube::of(&mut self.diagrams, conditions)?;
-            cubes.push(self.diagrams.cube(cube.0.iter(), result)?);
+            cubes.push(self.diagrams.cube(cube.0.iter(), Diagram::EVERYTHING)?);
         }
-        let diagram = self.first(&cubes)?;
-        self.matches.insert((number, asked), diagram);
+        let diagram = self.joined(Operation::Or, cubes)?;
+        self.matches.insert(key, diagram);
         Ok(diagram)
     }
 
-    /// The first that says something, by halves: so that each diagram is gone through a few times
-    /// and not once for every other.
-    fn first(&mut self, list: &[Diagram]) -> Result<Diagram, Entangled> {
-        match list {
-            [] => Ok(Diagram::NOTHING),
-            [only] => Ok(*only),
-            _ => {
-                if let Some(known) = self.lists.get(list) {
-                    return Ok(*known);
-                }
-                let (left, right) = list.split_at(list.len() / 2);
-                let (left, right) = (self.first(left)?, self.first(right)?);
-                let first = self.diagrams.apply(Operation::First, left, right)?;
-                self.lists.insert(list.into(), first);
-                Ok(first)
+    /// Several functions put together: by halves, so that each is gone through a few times and not
+    /// once for every other.
+    fn joined(
+        &mut self,
+        operation: Operation,
+        mut list: Vec<Diagram>,
+    ) -> Result<Diagram, Entangled> {
+        while list.len() > 1 {
+            let mut halved = Vec::with_capacity(list.len().div_ceil(2));
+            for pair in list.chunks(2) {
+                halved.push(match pair {
+                    [first, second] => self.diagrams.apply(operation, *first, *second)?,
+                    _ => pair.first().copied().unwrap_or(Diagram::NOTHING),
+                });
             }
+            list = halved;
         }
+        Ok(list.first().copied().unwrap_or(Diagram::NOTHING))
     }
 }

@@ -40,8 +40,8 @@ pub struct ImportingPeer {
     pub import: ObjectName,
 }
 
-/// What decides, as far as it makes one group of several services: before and after, on both sides.
-type Causes<'a> = Vec<[Cause<'a>; 4]>;
+/// What decides, as far as it makes one group of several services: on both sides.
+type Causes<'a> = Vec<[Cause<'a>; 2]>;
 
 /// What decides on one side: the policy by its name, wherever it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,15 +117,17 @@ fn importing(flips: &[&Flip]) -> Option<ImportingPeer> {
     })
 }
 
-fn causes(flip: &Flip) -> [Cause<'_>; 4] {
+/// What decides now, and what let through where nothing stands in its place.
+fn causes(flip: &Flip) -> [Cause<'_>; 2] {
     let (before, after) = (&flip.before, &flip.after);
     [
-        &before.importer,
-        &before.exporter,
-        &after.importer,
-        &after.exporter,
+        (&before.importer, &after.importer),
+        (&before.exporter, &after.exporter),
     ]
-    .map(Cause::of)
+    .map(|(before, after)| match after {
+        Why::DefaultDeny | Why::NoRoute => Cause::of(before),
+        _ => Cause::of(after),
+    })
 }
 
 // === impl Group ===

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::cover::{self, Cube};
 use super::diagram::{Diagram, Entangled, Operation};
-use super::engine::{Decided, Decision, Engine, Sides, State};
-use super::network::Network;
+use super::engine::{Decision, Engine};
+use super::network::{End, Network};
+use super::policies::{Sides, State};
 use super::{Clients, Route, Verdict, region};
 use crate::attributes::Client;
 use crate::fabric::Fabric;
@@ -16,12 +17,12 @@ use crate::name::PeerName;
 /// A fabric, ready for questions about who reaches what.
 #[derive(Debug)]
 pub struct Reach<'a> {
-    network: Network<'a>,
-    engine: Engine<'a>,
+    pub(super) network: Network<'a>,
+    pub(super) engine: Engine<'a>,
 }
 
 /// Steps for one question: seconds at most, and thousands of times what policies of people need.
-const SEARCH_STEPS: usize = 16_000_000;
+const SEARCH_STEPS: usize = 8_000_000;
 
 /// Some of all possible clients of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +72,7 @@ impl<'a> Reach<'a> {
     #[must_use]
     pub fn new(fabric: &'a Fabric) -> Self {
         let mut engine = Engine::default();
-        engine.add(fabric, State::After);
+        engine.policies.add(fabric, State::After);
         Self {
             network: Network::new(fabric),
             engine,
@@ -94,8 +95,7 @@ impl<'a> Reach<'a> {
     /// are too entangled.
     pub fn verdict(&mut self, route: &Route, client: Option<&Client>) -> Option<Verdict> {
         self.begin();
-        let decision = self.decide(route).ok()?;
-        Some(self.verdict_of(decision, client))
+        self.verdict_of(route, client).ok()
     }
 
     /// Looks for a client among some, over routes that begin at one peer as a client does.
@@ -136,13 +136,12 @@ impl<'a> Reach<'a> {
         } else {
             return Ok(None);
         };
-        let verdicts = routes.iter().zip(decisions);
-        let verdicts = verdicts.map(|(route, decision)| {
-            let verdict = self.verdict_of(decision, client.as_ref());
-            (route.clone(), verdict)
-        });
+        let mut verdicts = Vec::with_capacity(routes.len());
+        for route in routes {
+            verdicts.push((route.clone(), self.verdict_of(route, client.as_ref())?));
+        }
         Ok(Some(Witness {
-            verdicts: verdicts.collect(),
+            verdicts,
             client,
             clients,
         }))
@@ -190,7 +189,7 @@ impl<'a> Reach<'a> {
     ) -> bool {
         let allowed = routes.iter().zip(decisions).filter(|(_, decision)| {
             let unknown = decision.unknown();
-            self.engine.lets_through(unknown)
+            self.engine.policies.lets_through(unknown)
         });
         let peers: BTreeSet<_> = allowed.map(|(route, _)| &route.export_peer).collect();
         match wanted {
@@ -233,25 +232,27 @@ impl<'a> Reach<'a> {
         SEARCH_STEPS - self.engine.diagrams.patience()
     }
 
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.engine.begin(SEARCH_STEPS);
     }
 
-    fn decide(&mut self, route: &Route) -> Result<Sides<Decision>, Entangled> {
+    pub(super) fn decide(&mut self, route: &Route) -> Result<Sides<Decision>, Entangled> {
         let way = self.network.routes.get(route);
         self.engine.decide(way, State::After)
     }
 
-    fn verdict_of(&self, decision: Sides<Decision>, client: Option<&Client>) -> Verdict {
-        let decided = |side: Decision| match client {
-            Some(client) => Decided::of(self.engine.diagrams.evaluate(side.known, client)),
-            None => side.unknown,
-        };
+    pub(super) fn verdict_of(
+        &mut self,
+        route: &Route,
+        client: Option<&Client>,
+    ) -> Result<Verdict, Entangled> {
+        let way = self.network.routes.get(route);
+        let mut decided = |end| self.engine.decided(way, end, State::After, client);
         let sides = Sides {
-            importer: decided(decision.importer),
-            exporter: decided(decision.exporter),
+            importer: decided(End::Importer)?,
+            exporter: decided(End::Exporter)?,
         };
-        self.engine.verdict(sides, State::After)
+        Ok(self.engine.policies.verdict(sides, State::After))
     }
 }
 

@@ -1,15 +1,15 @@
 //! How a report is made.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{PeerChange, PlanReport, Presence, PruneReport, ReportedDiagnostic, Verdict, mask};
 use crate::diagnostic::{Diagnostic, Effect};
-use crate::fabric::{Build, Fabric};
+use crate::fabric::Build;
 use crate::gate::{self, ApprovingCommit, Changes, GateOutcome};
 use crate::invariant::InvariantVerdict;
-use crate::name::{Kind, PeerName};
+use crate::name::PeerName;
 use crate::origin::Revision;
-use crate::plan::{Difference, Plan, PruneOutcome, Pruning, diff, is_counted};
+use crate::plan::{self, Difference, Pruning, is_counted};
 use crate::reach::{self, Route};
 
 /// One state of a repository, checked.
@@ -52,9 +52,11 @@ impl PlanReport {
         let new = after.build.fabric.as_ref();
         let reach = reach::difference(old, new);
         let approved = approved_prune(commits);
-        let mut peers: Vec<_> = names(old, new)
+        let plans = plan::Changes::new(old, new);
+        let mut peers: Vec<_> = plans
+            .names()
             .into_iter()
-            .map(|name| peer_change(name, old, new, approved))
+            .map(|name| peer_change(name, &plans, approved))
             .collect();
         let changes = Changes {
             before: old,
@@ -120,28 +122,16 @@ fn approved_prune(commits: &[ApprovingCommit]) -> Option<u32> {
     gate::Approvals::of(messages).prune
 }
 
-fn names<'a>(old: Option<&'a Fabric>, new: Option<&'a Fabric>) -> BTreeSet<&'a PeerName> {
-    let fabrics = [old, new].into_iter().flatten();
-    fabrics.flat_map(|fabric| fabric.units.keys()).collect()
-}
-
-fn peer_change(
-    name: &PeerName,
-    old: Option<&Fabric>,
-    new: Option<&Fabric>,
-    approved: Option<u32>,
-) -> PeerChange {
-    let plan = |fabric: Option<&Fabric>| fabric.and_then(|fabric| Plan::of(fabric, name));
-    let (before, after) = (plan(old), plan(new));
-    let mut difference = diff(name, before.as_ref(), after.as_ref());
+fn peer_change(name: &PeerName, changes: &plan::Changes<'_>, approved: Option<u32>) -> PeerChange {
+    let mut difference = changes.of(name);
     mask::mask(&mut difference);
     PeerChange {
-        presence: match (&before, &after) {
-            (None, Some(_)) => Some(Presence::Added),
-            (Some(_), None) => Some(Presence::Removed),
+        presence: match changes.presence(name) {
+            (false, true) => Some(Presence::Added),
+            (true, false) => Some(Presence::Removed),
             _ => None,
         },
-        prune: prune(&difference, before.as_ref(), after.as_ref(), approved),
+        prune: prune(&difference, changes, approved),
         difference,
     }
 }
@@ -150,39 +140,28 @@ fn peer_change(
 /// of the newer state.
 fn prune(
     difference: &Difference,
-    before: Option<&Plan>,
-    after: Option<&Plan>,
+    changes: &plan::Changes<'_>,
     approved: Option<u32>,
 ) -> PruneReport {
-    let budget = after
-        .map(|plan| plan.state.prune.clone())
-        .unwrap_or_default();
+    let budget = changes.budget(&difference.peer);
     let counted: Vec<_> = difference
         .removed
         .iter()
         .filter(|removed| is_counted(&removed.key, &removed.object))
         .map(|removed| removed.key.clone())
         .collect();
-    let lasting = |plan: Option<&Plan>| {
-        let objects = plan.into_iter().flat_map(|plan| &plan.objects);
-        objects.filter(|o| o.key.kind != Kind::Instance).count() as u64
-    };
-    let total = lasting(before);
+    let (total, left) = changes.lasting(&difference.peer);
     let pruning = Pruning {
         count: counted.len() as u64,
         total,
-        nothing_left: lasting(after) == 0,
-    };
-    let outcome = match counted.is_empty() {
-        true => PruneOutcome::Within,
-        false => pruning.judge(&budget, approved),
+        nothing_left: left == 0,
     };
     PruneReport {
+        outcome: pruning.judge(&budget, approved),
         counted,
         total,
         max_count: budget.max_count,
         max_percent: budget.max_percent,
-        outcome,
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn write_plan(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let mut page = Page::default();
-    page.push(&marker("plan"));
+    page.push(&marker("plan", report.fabric.as_deref()));
     push_verdict(&mut page, report);
     push_conflicts(&mut page, report.merge.as_ref());
     push_gates(&mut page, &report.gates);

@@ -53,7 +53,7 @@ fn a_plan_of_thousands_is_folded_and_its_verdict_stays() {
         let page = written(&[text.to_owned()], many);
         assert!(page.len() <= page::LIMIT, "{}", page.len());
         let verdict =
-            "<!-- weft-plan:1 -->\n### Widens access, and wants an approval: `widens-access`\n";
+            "<!-- weft-plan:acme -->\n### Widens access, and wants an approval: `widens-access`\n";
         assert!(page.starts_with(verdict), "{page}");
         for section in [
             "Gates",

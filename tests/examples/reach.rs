@@ -1,12 +1,14 @@
 //! How long the difference of two states takes, and how much memory.
 //!
-//! `cargo run --release -p fabric --example reach [PEERS [SHARED [OWN]]]`: so many peers of ten exports
+//! `cargo run --release -p weft-tests --example reach [PEERS [SHARED [OWN]]]`: so many peers of ten exports
 //! and ten imports each, so many shared policies, and so many of the peers' own; by default 1,000,
 //! 1,000 and 1,000. Prints a line per kind of change.
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
-    reason = "it prints figures, and must stop where it can't"
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "it measures and prints, and must stop where it can't"
 )]
 
 use std::collections::BTreeMap;
