@@ -134,3 +134,14 @@ fn two_forms_do_not_go_to_one_file() {
     assert_eq!(outcome.code, 2, "{outcome:#?}");
     assert!(outcome.stderr.contains("only one form"), "{outcome:#?}");
 }
+
+/// Once it was called "no such import of such a service".
+#[test]
+fn a_way_that_is_not_there_any_more_is_said_in_plain_words() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    std::fs::remove_file(sandbox.path("acme/peers/west/imports.yaml")).unwrap();
+    let plan = sandbox.ok("acme", &["plan"]).stdout;
+    let words = "now:    there is no such service, or no import of it";
+    assert!(plan.contains(words), "{plan}");
+}

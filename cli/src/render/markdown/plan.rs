@@ -382,7 +382,7 @@ fn flipped(group: &Group<'_>) -> String {
 /// What is decided, in words: the sides that refuse, or both where nobody does.
 fn decision(verdict: &fabric::reach::Verdict) -> String {
     if verdict.importer == Why::NoRoute || verdict.exporter == Why::NoRoute {
-        return "there is no such import of such a service".to_owned();
+        return "there is no such service, or no import of it".to_owned();
     }
     let sides = [
         ("importer", &verdict.importer),

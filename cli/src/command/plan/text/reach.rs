@@ -155,7 +155,7 @@ fn decisions(verdict: &Verdict, route: &Route) -> Vec<String> {
         (&verdict.exporter, &route.export_peer),
     ];
     if verdict.importer == Why::NoRoute || verdict.exporter == Why::NoRoute {
-        return vec!["there is no such import of such a service".to_owned()];
+        return vec!["there is no such service, or no import of it".to_owned()];
     }
     sides
         .into_iter()
