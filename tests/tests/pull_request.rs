@@ -591,6 +591,26 @@ fn a_push_to_main_is_checked_too() {
 }
 
 #[test]
+fn a_clone_without_the_commit_before_passes_no_gate() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    for before in ["c0ffee".repeat(6) + "c0ff", "null".to_owned()] {
+        let machine = tempfile::tempdir().unwrap();
+        let workflow = repository.workflow("check.yml");
+        let mut job = Job::read(&workflow, "check", &repository.work(), machine.path());
+        job.event("push", &head, &json!({"before": before}));
+        let outcome = job.run(&["Check", "Show the report"]);
+        assert_eq!(outcome.codes["Check"], 2, "{}", outcome.log);
+        assert!(
+            outcome.log.contains("is not in this clone"),
+            "{}",
+            outcome.log
+        );
+        assert!(outcome.summary.contains("### Valid"), "{}", outcome.summary);
+    }
+}
+
+#[test]
 fn the_action_checks_as_the_workflow_does() {
     let repository = Repository::new();
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
