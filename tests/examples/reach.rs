@@ -107,7 +107,7 @@ fn main() {
         let took = start.elapsed();
         let groups = difference.opened_groups().len() + difference.closed_groups().len();
         println!(
-            "{what}: {took:.0?}; {} open, {} close, {} undecided, {groups} groups; peak {} MB",
+            "{what}: {took:.2?}; {} open, {} close, {} undecided, {groups} groups; peak {} MB",
             difference.opened.len(),
             difference.closed.len(),
             difference.undecided.len(),

@@ -207,8 +207,10 @@ fn forged(files: &[(&str, &[u8])]) -> Vec<u8> {
     zip(&report)
 }
 
-/// Without what no two runs share.
+/// Without the mark, and without what no two runs share.
 fn stable(text: &str) -> String {
+    let (mark, text) = text.split_once('\n').unwrap();
+    assert!(mark.starts_with("<!-- weft-plan:"), "{mark}");
     let mut stable = String::new();
     let mut word = String::new();
     let finish = |word: &mut String, stable: &mut String| {
@@ -374,7 +376,7 @@ fn a_hostile_pull_request() {
     let (_, comment) = repository.pull_request(&head);
     assert_harmless(&comment);
     assert!(
-        comment.starts_with("<!-- weft-plan:acme -->\n### Invalid"),
+        comment.starts_with("<!-- weft-plan:") && comment.contains(" -->\n### Invalid"),
         "{comment}"
     );
     assert!(comment.contains("WEFT0104"), "{comment}");
@@ -433,7 +435,7 @@ fn an_artifact_is_believed_nothing() {
         assert_eq!(comments.len(), 1, "{comments:?}");
         comments[0].1.clone()
     };
-    let marker = "<!-- weft-plan:acme -->\n";
+    let marker = "<!-- weft-plan:1 -->\n";
 
     // Text that does things.
     let nasty =
@@ -544,7 +546,7 @@ fn the_one_comment_is_edited() {
     let forge = Forge::start();
     forge.open(7, &head, REPOSITORY);
     // People's comments, one of them with the mark, fill more than a page.
-    forge.comment(7, "mallory", "<!-- weft-plan:acme -->\nI am the check");
+    forge.comment(7, "mallory", "<!-- weft-plan:1 -->\nI am the check");
     for number in 0..120 {
         forge.comment(7, "ada", &format!("comment {number}"));
     }
@@ -554,7 +556,7 @@ fn the_one_comment_is_edited() {
         "<!-- other -->\nof another workflow",
     );
     for text in ["### First", "### Second"] {
-        let plan = format!("<!-- weft-plan:acme -->\n{text}\n");
+        let plan = format!("<!-- weft-plan:1 -->\n{text}\n");
         forge.upload(forged(&[("number", b"7"), ("plan.md", plan.as_bytes())]));
         let outcome = repository.comment(&forge, &head, REPOSITORY);
         assert!(outcome.codes.values().all(|code| *code == 0), "{outcome:?}");
@@ -564,7 +566,7 @@ fn the_one_comment_is_edited() {
         ["POST issues/7/comments", "PATCH issues/comments/222"]
     );
     let comments = forge.comments(7);
-    assert_eq!(comments[0].1, "<!-- weft-plan:acme -->\nI am the check");
+    assert_eq!(comments[0].1, "<!-- weft-plan:1 -->\nI am the check");
     assert!(comments.last().unwrap().1.contains("### Second"));
     assert_eq!(comments.len(), 123);
 }
