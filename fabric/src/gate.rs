@@ -72,6 +72,8 @@ pub struct Changes<'a> {
     pub peers: &'a [PeerChange],
     /// Who reaches what otherwise.
     pub reach: &'a reach::Difference,
+    /// The gates that either state sets.
+    pub gates: &'a BTreeSet<Gate>,
 }
 
 /// Reasons that are told of one gate: enough to see what it is about.
@@ -81,11 +83,6 @@ const REASONS: usize = 5;
 /// own gate off; `commits` are those of the range.
 #[must_use]
 pub fn judge(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<GateVerdict> {
-    let gates: BTreeSet<Gate> = [changes.before, changes.after]
-        .into_iter()
-        .flatten()
-        .flat_map(|fabric| fabric.spec.gates.iter().copied())
-        .collect();
     let verdict = |gate| {
         let mut reasons = changes.reasons(gate);
         let pruned = changes.pruned();
@@ -111,7 +108,7 @@ pub fn judge(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<GateVerdi
             approved_by: if is_asked { approved_by } else { Vec::new() },
         }
     };
-    gates.into_iter().map(verdict).collect()
+    changes.gates.iter().copied().map(verdict).collect()
 }
 
 // === impl Changes ===

@@ -222,6 +222,27 @@ fn a_change_cannot_switch_its_own_gate_off() {
 }
 
 #[test]
+fn gates_stand_while_the_fabric_cannot_be_understood() {
+    let mut mended = Files::two_peers();
+    mended.put("policies/guests.yaml", PRIVILEGED);
+    let mut base = gated();
+    base.put("policies/broken.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Refused, "its gates were there");
+    assert_eq!(report.gates.len(), Gate::ALL.len());
+    // Nobody can tell which gates this one had.
+    let mut base = Files::two_peers();
+    base.put("fabric.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Refused, "it may have had any");
+    // This one had none.
+    let mut base = Files::two_peers();
+    base.put("policies/broken.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Changes, "{:?}", report.gates);
+}
+
+#[test]
 fn a_change_cannot_make_room_in_the_prune_budget_for_itself() {
     let mut before = Files::two_peers();
     let budget = "{gates: [prune], prune: {maxCount: 1, maxPercent: 1}}";
