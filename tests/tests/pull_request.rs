@@ -596,6 +596,28 @@ fn a_push_to_main_is_checked_too() {
 }
 
 #[test]
+fn old_commits_approve_nothing_of_what_comes_after_a_tree() {
+    let repository = Repository::new();
+    repository.edit("fabric.yaml", "spec: {}", "spec: {gates: [widens-access]}");
+    repository.commit("Ask before access widens\n\nWeft-Approve: widens-access");
+    let head = repository.branch("widening", "Let the shop in", |repository| {
+        for peer in ["east", "west"] {
+            let old = "labels.app: till";
+            repository.edit(&format!("peers/{peer}/tills.yaml"), old, "namespace: shop");
+        }
+    });
+    for base in ["main", "main^{tree}"] {
+        let base = repository.git(&["rev-parse", base]);
+        let mut command = Command::new(binary::weft());
+        binary::clean(&mut command)
+            .args(["plan", "--base", &base, "--head", &head])
+            .current_dir(repository.work());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{base}: {output:?}");
+    }
+}
+
+#[test]
 fn a_clone_without_the_commit_before_passes_no_gate() {
     let repository = Repository::new();
     let head = repository.git(&["rev-parse", "HEAD"]);

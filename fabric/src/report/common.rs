@@ -185,7 +185,6 @@ fn matches(term: &ClientTerm, client: &Client) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 mod tests {
     use super::*;
     use crate::reach::{Verdict, Why};
