@@ -273,7 +273,12 @@ impl Source {
             return Ok(Vec::new());
         }
         let repository = self.repository()?;
-        let old = old.and_then(|old| git::CommitId::try_from(old).ok());
+        let old = match old.map(|old| repository.resolve(old.as_str())) {
+            None => None,
+            Some(Ok(old)) => Some(old.id),
+            // After a tree that is no commit's no commits come, rather than all that there are.
+            Some(Err(_)) => return Ok(Vec::new()),
+        };
         let new = new
             .iter()
             .map(|revision| Ok(repository.resolve(revision)?.id))

@@ -4,8 +4,9 @@
 #   sh .weft/check.sh FORM BASE HEAD FOLDER
 #
 # FORM is how the findings are shown in the log: text, or github. BASE is the commit before; where
-# there is none (a new branch), only HEAD is checked. Reports go to FOLDER. The exit code is weft's:
-# 0 fine, 1 errors, 2 it could not be checked, 4 a gate of fabric.yaml wants an approval.
+# there is none (a new branch: zeros alone, or nothing), only HEAD is checked. Reports go to FOLDER.
+# The exit code is weft's: 0 fine, 1 errors, 2 it could not be checked, 4 a gate of fabric.yaml wants
+# an approval.
 set -u
 form=$1
 base=$2
@@ -28,7 +29,15 @@ run() {
 run validate --rev "$head" -o "$form" -o markdown="$folder/validate.md" \
     -o sarif="$folder/validate.sarif" -o junit="$folder/validate.xml"
 
-if git cat-file -e "$base^{commit}" 2>/dev/null; then
+case $base in
+*[!0]*) has_base=true ;;
+*) has_base=false ;;
+esac
+if $has_base && ! git cat-file -e "$base^{commit}" 2>/dev/null; then
+    # Else a clone without history would pass by every gate.
+    printf 'weft: the commit before, %s, is not in this clone: what changes cannot be told\n' "$base" >&2
+    worst=2
+elif $has_base; then
     echo
     # The findings stand in the log already.
     run plan --base "$base" --head "$head" -o text -o markdown="$folder/plan.md" \

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, FabricSpec, Fingerprint, LabelSelector, Object};
+use crate::api::{self, FabricSpec, Fingerprint, Gate, LabelSelector, Object};
 use crate::attributes::{Labels, PeerAttributes};
 use crate::diagnostic::{Diagnostic, Effect, Label};
 use crate::identity::CertificateFacts;
@@ -141,6 +141,9 @@ pub struct Build {
     pub frozen: BTreeSet<Arc<str>>,
     /// Whether a Freeze in the shared files holds the whole fabric.
     pub is_held: bool,
+    /// The gates that the revision itself sets, also where it is held; all that there are where its
+    /// `fabric.yaml` can't be understood: it may have set any.
+    pub gates: BTreeSet<Gate>,
 }
 
 /// Builds the model of one revision.
@@ -199,6 +202,11 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
     diagnostics.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
     diagnostics.dedup();
 
+    let is_unclear = |d: &Diagnostic| d.effect == Effect::Freeze && d.path() == "fabric.yaml";
+    let gates = match diagnostics.iter().any(is_unclear) {
+        true => Gate::ALL.into(),
+        false => fabric.spec.gates.iter().copied().collect(),
+    };
     let fabric = if is_held {
         held(last_good, now)
     } else {
@@ -221,6 +229,7 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         good,
         frozen,
         is_held,
+        gates,
     }
 }
 

@@ -3,9 +3,9 @@
 //! | gate | what it wants an approval for |
 //! |---|---|
 //! | `widens-access` | a client reaches a service that it couldn't reach before, or that can't be told |
-//! | `prune` | more goes from a peer than its prune budget allows, so the peer would hold it back |
+//! | `prune` | more goes from a peer than its prune budget allows, of the older state or the newer one |
 //! | `certificate` | something becomes trusted that wasn't: a CA or a peer's certificate comes, a peer's last one goes (then any of the CA does), or a revocation is taken back |
-//! | `privileged-policy` | a privileged policy comes, goes or changes, or where a shared one counts |
+//! | `privileged-policy` | a privileged policy comes, goes or changes, or a shared one begins or ceases to count in a peer |
 //!
 //! What takes access away never needs an approval, but for privileged policies, in which every
 //! change does. An approval is a trailer of a commit of the range that is looked at.
@@ -19,10 +19,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::{Gate, Object};
-use crate::fabric::{Fabric, Item};
+use crate::fabric::{Fabric, Item, SharedPolicy};
 use crate::name::PeerName;
 use crate::origin::Revision;
-use crate::plan::PruneOutcome;
+use crate::plan::{PruneOutcome, Pruning};
 use crate::reach;
 use crate::report::PeerChange;
 
@@ -72,6 +72,8 @@ pub struct Changes<'a> {
     pub peers: &'a [PeerChange],
     /// Who reaches what otherwise.
     pub reach: &'a reach::Difference,
+    /// The gates that either state sets.
+    pub gates: &'a BTreeSet<Gate>,
 }
 
 /// Reasons that are told of one gate: enough to see what it is about.
@@ -81,11 +83,6 @@ const REASONS: usize = 5;
 /// own gate off; `commits` are those of the range.
 #[must_use]
 pub fn judge(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<GateVerdict> {
-    let gates: BTreeSet<Gate> = [changes.before, changes.after]
-        .into_iter()
-        .flatten()
-        .flat_map(|fabric| fabric.spec.gates.iter().copied())
-        .collect();
     let verdict = |gate| {
         let mut reasons = changes.reasons(gate);
         let pruned = changes.pruned();
@@ -111,7 +108,7 @@ pub fn judge(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<GateVerdi
             approved_by: if is_asked { approved_by } else { Vec::new() },
         }
     };
-    gates.into_iter().map(verdict).collect()
+    changes.gates.iter().copied().map(verdict).collect()
 }
 
 // === impl Changes ===
@@ -142,9 +139,24 @@ impl Changes<'_> {
             .collect()
     }
 
+    /// Whether more goes from a peer than its budget allows: also where the older state's does, so
+    /// that no change makes room for itself.
+    fn is_exceeded(&self, peer: &PeerChange) -> bool {
+        let prune = &peer.prune;
+        let pruning = Pruning {
+            count: prune.counted.len() as u64,
+            total: prune.total,
+            // Then the newer budget is exceeded too.
+            nothing_left: false,
+        };
+        let older = self.before.map(|fabric| &fabric.spec.prune);
+        prune.outcome != PruneOutcome::Within
+            || older.is_some_and(|budget| pruning.judge(budget, None) != PruneOutcome::Within)
+    }
+
     /// The greatest number of objects that a peer holds back, or would without an approval.
     fn pruned(&self) -> u64 {
-        let exceeded = self.peers.iter().filter(|peer| is_exceeded(peer));
+        let exceeded = self.peers.iter().filter(|peer| self.is_exceeded(peer));
         exceeded
             .map(|peer| peer.prune.counted.len() as u64)
             .max()
@@ -152,7 +164,7 @@ impl Changes<'_> {
     }
 
     fn over_budget(&self) -> Vec<String> {
-        let exceeded = self.peers.iter().filter(|peer| is_exceeded(peer));
+        let exceeded = self.peers.iter().filter(|peer| self.is_exceeded(peer));
         exceeded
             .map(|peer| {
                 let (name, prune) = (&peer.difference.peer, &peer.prune);
@@ -216,6 +228,10 @@ impl Changes<'_> {
         let (before, after) = (privileged(self.before), privileged(self.after));
         let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         let is_same = |a: &Item, b: &Item| a.object() == b.object();
+        let relabelled = self.before.zip(self.after);
+        let relabelled = relabelled.map_or_else(Vec::new, |(before, after)| {
+            selected_otherwise(before, after)
+        });
         names
             .into_iter()
             .filter_map(|place @ (unit, name)| {
@@ -230,12 +246,41 @@ impl Changes<'_> {
                     None => format!("the shared privileged policy {name} {change}"),
                 })
             })
+            .chain(relabelled)
             .collect()
     }
 }
 
-fn is_exceeded(peer: &PeerChange) -> bool {
-    peer.prune.outcome != PruneOutcome::Within
+/// The peers in which shared policies begin or cease to count though neither comes or goes: the
+/// peer's labels are others.
+fn selected_otherwise(before: &Fabric, after: &Fabric) -> Vec<String> {
+    let count = |fabric: &Fabric, policy: &SharedPolicy, peer: &PeerName| {
+        let unit = fabric.units.get(peer)?;
+        Some(policy.selects(&unit.attributes.labels))
+    };
+    let relabelled = after.units.iter().filter(|(name, unit)| {
+        let old = before.units.get(*name);
+        old.is_some_and(|old| old.attributes.labels != unit.attributes.labels)
+    });
+    let mut reasons = Vec::new();
+    for (name, _) in relabelled {
+        for policy in &after.policies {
+            if !matches!(policy.item.object(), Object::PrivilegedAccessPolicy(_)) {
+                continue;
+            }
+            // A policy that itself changes is told as such.
+            let change = match (count(before, policy, name), count(after, policy, name)) {
+                (Some(false), Some(true)) => "begins",
+                (Some(true), Some(false)) => "ceases",
+                _ => continue,
+            };
+            let policy = &policy.item.object().metadata().name;
+            reasons.push(format!(
+                "the shared privileged policy {policy} {change} to count in {name}"
+            ));
+        }
+    }
+    reasons
 }
 
 /// The privileged policies, by the unit that they stand in, none for shared ones, and their name.

@@ -243,6 +243,75 @@ fn gates_that_go_are_told_though_no_peer_changes() {
 }
 
 #[test]
+fn gates_stand_while_the_fabric_cannot_be_understood() {
+    let mut mended = Files::two_peers();
+    mended.put("policies/guests.yaml", PRIVILEGED);
+    let mut base = gated();
+    base.put("policies/broken.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Refused, "its gates were there");
+    assert_eq!(report.gates.len(), Gate::ALL.len());
+    // Nobody can tell which gates this one had.
+    let mut base = Files::two_peers();
+    base.put("fabric.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Refused, "it may have had any");
+    // This one had none.
+    let mut base = Files::two_peers();
+    base.put("policies/broken.yaml", "kind: [");
+    let report = report_of(Some(&base), &mended, "");
+    assert_eq!(report.verdict, Verdict::Changes, "{:?}", report.gates);
+}
+
+#[test]
+fn a_change_cannot_make_room_in_the_prune_budget_for_itself() {
+    let mut before = Files::two_peers();
+    let budget = "{gates: [prune], prune: {maxCount: 1, maxPercent: 1}}";
+    before.replace("fabric.yaml", "{}", budget);
+    for name in ["one", "two"] {
+        before.put(&format!("peers/west/{name}.yaml"), &export("pay", name, 80));
+    }
+    let mut after = before.clone();
+    after.replace("fabric.yaml", "maxCount: 1", "maxCount: 99");
+    let raised = report_of(Some(&before), &after, "");
+    assert_eq!(raised.verdict, Verdict::Changes, "room alone is fine");
+    for name in ["one", "two"] {
+        after.remove(&format!("peers/west/{name}.yaml"));
+    }
+    let report = report_of(Some(&before), &after, "");
+    assert_eq!(report.verdict, Verdict::Refused, "{:#?}", report.gates);
+    let trailer = report.gates[0].trailer.clone().unwrap();
+    assert_eq!(trailer, "Weft-Approve: prune=2");
+    let approved = report_of(Some(&before), &after, &trailer);
+    assert_eq!(approved.verdict, Verdict::Changes);
+}
+
+#[test]
+fn a_peer_that_takes_itself_out_of_a_privileged_policy_is_gated() {
+    let mut before = Files::two_peers();
+    before.replace("fabric.yaml", "{}", "{gates: [privileged-policy]}");
+    let here = "metadata: {name: no-guests, annotations: {weft.dev/peers: \"!lab\"}}";
+    let policy = PRIVILEGED.replace("metadata: {name: no-guests}", here);
+    before.put("policies/guests.yaml", &policy);
+    let mut after = before.clone();
+    let text = after.0["peers/east/peer.yaml"].clone();
+    let labelled = text.replacen("labels: {", "labels: {lab: \"1\", ", 1);
+    assert_ne!(text, labelled, "{text}");
+    after.put("peers/east/peer.yaml", &labelled);
+    for (before, after, change) in [(&before, &after, "ceases"), (&after, &before, "begins")] {
+        let report = report_of(Some(before), after, "");
+        assert_eq!(
+            report.verdict,
+            Verdict::Refused,
+            "{:#?}",
+            report.diagnostics
+        );
+        let reason = format!("the shared privileged policy no-guests {change} to count in east");
+        assert_eq!(report.gates[0].reasons, [reason]);
+    }
+}
+
+#[test]
 fn a_revocation_that_is_taken_back_is_trust() {
     let mut before = gated();
     before.put(

@@ -317,6 +317,7 @@ fn two_harmless_pull_requests_that_open_something_together() {
     let merge = fs::read_to_string(report.join("merge.md")).unwrap();
     assert!(merge.contains("together"), "{merge}");
     assert!(outcome.log.contains("together"), "{}", outcome.log);
+    assert!(outcome.summary.contains(&merge), "{}", outcome.summary);
 }
 
 /// What people have tried before: commands of the log, mentions, links, pictures, HTML, fences.
@@ -451,8 +452,10 @@ fn an_artifact_is_believed_nothing() {
         assert!(!comment.contains(forbidden), "{forbidden}: {comment}");
     }
     assert!(comment.contains("@\u{200b}everyone"), "{comment}");
+    // Nothing that the fork writes can fold that away.
+    let notice = "<sub>From a fork, which can write here what it likes.</sub>\n\n";
     assert!(
-        comment.contains("of a fork, which can write here what it likes"),
+        comment.starts_with(&format!("{marker}{notice}")),
         "{comment}"
     );
 
@@ -588,6 +591,48 @@ fn a_push_to_main_is_checked_too() {
         assert_eq!(outcome.codes["Show the report"], 0, "{}", outcome.log);
         assert_eq!(job.temporary("weft-report/plan.md").exists(), plan);
         assert!(!job.temporary("weft-report/number").exists());
+        assert!(outcome.summary.contains("### Valid"), "{}", outcome.summary);
+    }
+}
+
+#[test]
+fn old_commits_approve_nothing_of_what_comes_after_a_tree() {
+    let repository = Repository::new();
+    repository.edit("fabric.yaml", "spec: {}", "spec: {gates: [widens-access]}");
+    repository.commit("Ask before access widens\n\nWeft-Approve: widens-access");
+    let head = repository.branch("widening", "Let the shop in", |repository| {
+        for peer in ["east", "west"] {
+            let old = "labels.app: till";
+            repository.edit(&format!("peers/{peer}/tills.yaml"), old, "namespace: shop");
+        }
+    });
+    for base in ["main", "main^{tree}"] {
+        let base = repository.git(&["rev-parse", base]);
+        let mut command = Command::new(binary::weft());
+        binary::clean(&mut command)
+            .args(["plan", "--base", &base, "--head", &head])
+            .current_dir(repository.work());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{base}: {output:?}");
+    }
+}
+
+#[test]
+fn a_clone_without_the_commit_before_passes_no_gate() {
+    let repository = Repository::new();
+    let head = repository.git(&["rev-parse", "HEAD"]);
+    for before in ["c0ffee".repeat(6) + "c0ff", "null".to_owned()] {
+        let machine = tempfile::tempdir().unwrap();
+        let workflow = repository.workflow("check.yml");
+        let mut job = Job::read(&workflow, "check", &repository.work(), machine.path());
+        job.event("push", &head, &json!({"before": before}));
+        let outcome = job.run(&["Check", "Show the report"]);
+        assert_eq!(outcome.codes["Check"], 2, "{}", outcome.log);
+        assert!(
+            outcome.log.contains("is not in this clone"),
+            "{}",
+            outcome.log
+        );
         assert!(outcome.summary.contains("### Valid"), "{}", outcome.summary);
     }
 }

@@ -29,6 +29,9 @@ struct Service<'a> {
     peer: &'a PeerAttributes,
 }
 
+/// The services that an invariant is about, and the peers that offer each.
+type Offered<'a> = BTreeMap<&'a ObjectName, BTreeSet<&'a PeerName>>;
+
 /// What an invariant comes to.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -159,19 +162,19 @@ impl Check<'_, '_> {
         any: &ExportAttributes,
         reach: &mut Reach<'_>,
     ) -> Answer {
-        let is_about: BTreeSet<(&PeerName, &ObjectName)> = self
-            .services
-            .iter()
-            .map(|service| (&service.peer.name, &service.attributes.name))
-            .collect();
+        let mut offered = Offered::new();
+        for service in self.services.iter().copied() {
+            let peers = offered.entry(&service.attributes.name).or_default();
+            peers.insert(&service.peer.name);
+        }
         let mut routes: BTreeMap<PeerName, Vec<Route>> = BTreeMap::new();
         for route in reach.routes() {
-            if is_about.contains(&(&route.export_peer, &route.export)) {
+            let peers = offered.get(&route.export);
+            if peers.is_some_and(|peers| peers.contains(&route.export_peer)) {
                 let of_peer = routes.entry(route.client_peer.clone()).or_default();
                 of_peer.push(route.clone());
             }
         }
-        drop(is_about);
         let from = self.from.clone();
         for (name, unit) in &self.question.fabric.units {
             if self.examples.len() >= EXAMPLES {
@@ -200,11 +203,11 @@ impl Check<'_, '_> {
                     self.nobody(name, &routes, &all, &certain, reach);
                 }
                 InvariantRule::Always if !entries.is_empty() => {
-                    self.everybody(name, &routes, &certain, None, reach);
+                    self.everybody(name, &routes, &offered, &certain, None, reach);
                 }
                 InvariantRule::Survives if !entries.is_empty() => {
                     let losing = spec.losing.clone().unwrap_or_default();
-                    self.everybody(name, &routes, &certain, Some(&losing), reach);
+                    self.everybody(name, &routes, &offered, &certain, Some(&losing), reach);
                 }
                 _ => {}
             }
@@ -241,35 +244,28 @@ impl Check<'_, '_> {
         &mut self,
         peer: &PeerName,
         routes: &[Route],
+        offered: &Offered<'_>,
         any_of: &[Clients],
         losing: Option<&Losing>,
         reach: &mut Reach<'_>,
     ) {
-        let names: BTreeSet<ObjectName> = self
-            .services
-            .iter()
-            .map(|service| service.attributes.name.clone())
-            .collect();
-        for name in names {
+        // A peer may import thousands of services, so its routes are gone through once.
+        let mut by_service: BTreeMap<&ObjectName, Vec<Route>> = BTreeMap::new();
+        for route in routes {
+            let of_service = by_service.entry(&route.export).or_default();
+            of_service.push(route.clone());
+        }
+        for (name, peers) in offered {
             if self.examples.len() >= EXAMPLES {
                 return;
             }
-            let routes: Vec<Route> = routes
-                .iter()
-                .filter(|r| r.export == name)
-                .cloned()
-                .collect();
-            if routes.is_empty() {
+            let Some(routes) = by_service.remove(*name) else {
                 // Where a peer offers a service itself, its clients go there without a fabric.
-                let mut services = self.services.iter();
-                let is_own = |service: &&Service<'_>| {
-                    service.peer.name == *peer && service.attributes.name == name
-                };
-                if !services.any(is_own) {
-                    self.examples.push(words::no_import(peer, &name));
+                if !peers.contains(peer) {
+                    self.examples.push(words::no_import(peer, name));
                 }
                 continue;
-            }
+            };
             let among = Selection {
                 any_of,
                 except: &[],
@@ -281,7 +277,7 @@ impl Check<'_, '_> {
             match found {
                 Some((witness, lost)) => {
                     self.examples
-                        .push(words::unreached(peer, &name, witness, lost));
+                        .push(words::unreached(peer, name, witness, lost));
                 }
                 None => continue,
             }

@@ -60,11 +60,14 @@ impl PlanReport {
             .into_iter()
             .map(|name| peer_change(name, &plans, approved))
             .collect();
+        let mut gates = after.build.gates.clone();
+        gates.extend(before.iter().flat_map(|state| &state.build.gates));
         let changes = Changes {
             before: old,
             after: new,
             peers: &peers,
             reach: &reach,
+            gates: &gates,
         };
         let gates = gate::judge(changes, commits);
         let safeguards = safeguards::changes(old, new);

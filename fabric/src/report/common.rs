@@ -1,17 +1,84 @@
-//! The clients that flip in several differences.
+//! The clients for whom access opens in several differences.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::Operator;
 use crate::attributes::Client;
-use crate::reach::{ClientAttribute, ClientTerm, Clients, Flip};
+use crate::reach::{ClientAttribute, ClientTerm, Clients, Difference, Flip, Route};
 
-/// The part of some flips whose clients flip in others too, each with what was and is decided of
-/// it in the first ones.
-pub(super) fn common(flips: &[Flip], others: &[Flip]) -> Vec<Flip> {
+/// Pairs of flips of one route that are looked at, and flips in all, of some 2 KB each: as many as
+/// one difference tells. Routes beyond them count as undecided.
+const MAX_FLIPS: usize = 100_000;
+
+/// What opens, or may open.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// What opens.
+    pub(super) flips: Vec<Flip>,
+    /// Of these routes it can't be told.
+    pub(super) undecided: BTreeSet<Route>,
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// What opens in a difference.
+    pub(super) fn of(difference: &Difference) -> Self {
+        Self {
+            flips: difference.opened.clone(),
+            undecided: difference.undecided.iter().cloned().collect(),
+        }
+    }
+
+    /// What opens in another difference too, with what was and is decided of it in the first one.
+    ///
+    /// A route that is undecided in one of them and opens, or is undecided, in the other stays
+    /// undecided: that nothing opens on it can't be told.
+    pub(super) fn also_in(self, other: &Difference) -> Self {
+        let mut others: BTreeMap<&Route, Vec<&Flip>> = BTreeMap::new();
+        for flip in &other.opened {
+            others.entry(&flip.route).or_default().push(flip);
+        }
+        let undecided: BTreeSet<&Route> = other.undecided.iter().collect();
+        let mut both = Self::default();
+        for route in self.undecided {
+            if others.contains_key(&route) || undecided.contains(&route) {
+                both.undecided.insert(route);
+            }
+        }
+        let mut routes: BTreeMap<Route, Vec<Flip>> = BTreeMap::new();
+        for flip in self.flips {
+            routes.entry(flip.route.clone()).or_default().push(flip);
+        }
+        for (route, flips) in routes {
+            if undecided.contains(&route) {
+                both.undecided.insert(route);
+                continue;
+            }
+            let Some(others) = others.get(&route) else {
+                continue;
+            };
+            let common = match flips.len().saturating_mul(others.len()) {
+                0..=MAX_FLIPS => common(&flips, others),
+                _ => {
+                    both.undecided.insert(route);
+                    continue;
+                }
+            };
+            match both.flips.len() + common.len() {
+                0..=MAX_FLIPS => both.flips.extend(common),
+                _ => drop(both.undecided.insert(route)),
+            }
+        }
+        both
+    }
+}
+
+/// The part of some flips whose clients flip in others too, all of one route.
+fn common(flips: &[Flip], others: &[&Flip]) -> Vec<Flip> {
     let mut common = Vec::new();
     for flip in flips {
-        for other in others.iter().filter(|other| other.route == flip.route) {
+        for other in others {
             let Some(clients) = both(&flip.clients, &other.clients) else {
                 continue;
             };
@@ -114,5 +181,83 @@ fn matches(term: &ClientTerm, client: &Client) -> bool {
         Operator::NotIn => !is_listed,
         Operator::Exists => value.is_some(),
         Operator::DoesNotExist => value.is_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::{Verdict, Why};
+
+    fn route(import: &str) -> Route {
+        Route {
+            export_peer: "west".parse().unwrap(),
+            export: "pay/ledger".parse().unwrap(),
+            client_peer: "east".parse().unwrap(),
+            import: format!("shop/{import}").parse().unwrap(),
+        }
+    }
+
+    fn flip(import: &str, clients: Clients) -> Flip {
+        let verdict = |allowed| Verdict {
+            allowed,
+            importer: Why::DefaultDeny,
+            exporter: Why::DefaultDeny,
+        };
+        Flip {
+            route: route(import),
+            clients,
+            example: None,
+            before: verdict(false),
+            after: verdict(true),
+        }
+    }
+
+    fn opening(imports: &[&str], undecided: &[&str]) -> Difference {
+        let everybody = || Clients::Known(Vec::new());
+        Difference {
+            opened: imports.iter().map(|name| flip(name, everybody())).collect(),
+            closed: Vec::new(),
+            undecided: undecided.iter().map(|name| route(name)).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_undecided_in_one_and_opens_in_another_is_undecided() {
+        for (first, second, opened, undecided) in [
+            (
+                opening(&["a"], &[]),
+                opening(&["a"], &[]),
+                &["a"][..],
+                &[][..],
+            ),
+            (opening(&["a"], &[]), opening(&["b"], &[]), &[], &[]),
+            (opening(&["a"], &[]), opening(&[], &["a"]), &[], &["a"]),
+            (opening(&[], &["a"]), opening(&["a"], &[]), &[], &["a"]),
+            (opening(&[], &["a"]), opening(&[], &["a"]), &[], &["a"]),
+            (opening(&[], &["a"]), opening(&["b"], &["b"]), &[], &[]),
+        ] {
+            let both = Opened::of(&first).also_in(&second);
+            let wanted = opening(opened, undecided);
+            assert_eq!(both, Opened::of(&wanted), "{first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn more_than_anybody_reads_is_undecided() {
+        let named = |name: usize| {
+            Clients::Known(vec![ClientTerm {
+                attribute: ClientAttribute::Namespace,
+                operator: Operator::NotIn,
+                values: vec![name.to_string()],
+            }])
+        };
+        let flips = (0..400).map(|name| flip("a", named(name))).collect();
+        let many = Difference {
+            opened: flips,
+            ..Difference::default()
+        };
+        let both = Opened::of(&many).also_in(&many);
+        assert_eq!(both, Opened::of(&opening(&[], &["a"])));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::build::identity;
-use super::common::common;
+use super::common::Opened;
 use super::{MergeReport, PlanReport, Question, State, Verdict};
 use crate::diagnostic::Effect;
 use crate::fabric::Fabric;
@@ -62,21 +62,18 @@ impl PlanReport {
         alone: &[State<'_>],
     ) -> Self {
         let both = question.after.build.fabric.as_ref();
-        let mut opened = self.reach.opened.clone();
-        let mut undecided = self.reach.undecided.clone();
+        let mut opened = Opened::of(&self.reach);
         for state in alone {
-            let difference = reach::difference(state.build.fabric.as_ref(), both);
-            opened = common(&opened, &difference.opened);
-            undecided.retain(|route| difference.undecided.contains(route));
+            opened = opened.also_in(&reach::difference(state.build.fabric.as_ref(), both));
         }
         if let Some(both) = both {
             let base = question
                 .before
                 .and_then(|state| state.build.fabric.as_ref());
-            retell(&mut opened, base, both);
+            retell(&mut opened.flips, base, both);
         }
-        merge.opened_together = opened;
-        merge.undecided_together = undecided;
+        merge.opened_together = opened.flips;
+        merge.undecided_together = opened.undecided.into_iter().collect();
         merge.errors_together = self.errors_of_none(alone);
         self.merge = Some(merge);
         self

@@ -181,6 +181,8 @@ impl Source {
             good,
             frozen,
             is_held,
+            // Peers don't look at gates.
+            gates: _,
         } = built;
         let names: BTreeSet<&str> = good
             .units
