@@ -1,6 +1,7 @@
 //! What is wrong, where, what it does, and how to mend it.
 
 mod code;
+mod example;
 mod fix;
 mod short;
 
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use code::Code;
+pub use example::Example;
 pub use fix::{Edit, Fix, apply};
 pub use short::short;
 

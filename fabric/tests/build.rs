@@ -9,8 +9,9 @@ mod common;
 mod isolation;
 
 use common::{Authority, Files, allow_all, export, import, now, peer, report};
-use fabric::diagnostic::{Code, Effect};
+use fabric::diagnostic::{Code, Effect, Example};
 use fabric::fabric::{LastGood, build};
+use fabric::invariant;
 use fabric::name::{Kind, ObjectName, PeerName};
 use fabric::origin::Revision;
 use fabric::plan::{Plan, diff};
@@ -750,4 +751,25 @@ fn an_import_that_nobody_can_use_is_told_with_the_side() {
         report(&files.build(), Effect::Note),
         "WEFT0401 Warn peers/east/ledger.yaml:8:5 no policy of east, nor of west, can ever allow this import\n"
     );
+}
+
+/// Each example holds its mistake and, mended, doesn't any more.
+#[test]
+fn examples_are_of_their_codes() {
+    let count = |files: &Files, code: Code| {
+        let mut build = files.build();
+        let _ = invariant::check(&mut build);
+        codes(&build).into_iter().filter(|one| *one == code).count()
+    };
+    for code in Code::ALL {
+        let Some(Example { path, wrong, right }) = code.example() else {
+            continue;
+        };
+        let mut files = Files::two_peers();
+        let before = count(&files, *code);
+        files.put(path, wrong);
+        assert!(count(&files, *code) > before, "{code}:\n{wrong}");
+        files.put(path, right);
+        assert_eq!(count(&files, *code), before, "{code}:\n{right}");
+    }
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::exit;
 use crate::failure::Hint as _;
 use crate::output::{Format, OutputArgs};
+use crate::render::escape;
 
 /// Explain a diagnostic's code
 ///
@@ -64,7 +65,17 @@ fn write_text(code: diagnostic::Code, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)?;
     writeln!(out, "{}", code.explanation())?;
     writeln!(out)?;
-    writeln!(out, "Effect: {}", effect(code.effect()))
+    writeln!(out, "Effect: {}", effect(code.effect()))?;
+    let Some(example) = code.example() else {
+        return Ok(());
+    };
+    for (words, text) in [("Wrong", example.wrong), ("Right", example.right)] {
+        writeln!(out, "\n{words}, {}:\n", example.path)?;
+        for line in text.lines() {
+            writeln!(out, "    {}", escape::text(line))?;
+        }
+    }
+    Ok(())
 }
 
 fn effect(effect: Effect) -> &'static str {
@@ -89,6 +100,7 @@ fn write_json(codes: &[diagnostic::Code], out: &mut dyn Write) -> io::Result<()>
                 "effect": code.effect(),
                 "title": code.title(),
                 "explanation": code.explanation(),
+                "example": code.example(),
             })
         })
         .collect();
