@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use fabric::diagnostic::Effect;
-use fabric::fabric::{Build, LastGood, build};
+use fabric::fabric::{Build, Fabric, LastGood, build};
 use fabric::gate::ApprovingCommit;
 use fabric::origin::Revision;
 use fabric::tree::{Limits, Tree};
@@ -14,6 +14,7 @@ use reconciler::git::{self, BlobCache, Merged, Repository};
 
 use crate::failure::Hint as _;
 use crate::output::tell;
+use crate::render::count;
 use crate::repository::FabricDirectory;
 
 /// The options that bound what is read, and say when it is.
@@ -305,6 +306,22 @@ impl Source {
     /// What a tree comes to by itself: nothing is known of an earlier good state.
     pub(crate) fn build(&self, tree: &Tree) -> Build {
         self.build_after(tree, &LastGood::default())
+    }
+
+    /// What is in force of a tree by itself, for whoever only asks; tells that there are errors.
+    pub(crate) fn fabric(&self, tree: &Tree) -> anyhow::Result<Fabric> {
+        let build = self.build(tree);
+        let errors = build.diagnostics.iter();
+        let errors = errors.filter(|d| d.effect >= Effect::Fail).count();
+        let errors_in_words = count(errors, "error");
+        if errors > 0 && build.fabric.is_some() {
+            tell!(
+                "this goes by what can be understood; `weft validate` tells what can't ({errors_in_words})"
+            );
+        }
+        let understood = || format!("the fabric can't be understood ({errors_in_words})");
+        let fabric = build.fabric.with_context(understood);
+        fabric.hint(|| "`weft validate` tells what is wrong".to_owned())
     }
 
     /// What a tree comes to after an earlier good state.

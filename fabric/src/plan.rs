@@ -193,7 +193,8 @@ impl State {
     }
 
     /// A state that says nothing.
-    fn empty() -> Self {
+    #[must_use]
+    pub fn empty() -> Self {
         Self {
             fabric: String::new(),
             labels: Labels::new(),

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use fabric::attributes::{Client, Labels};
-use fabric::diagnostic::{Effect, nearest};
+use fabric::diagnostic::nearest;
 use fabric::fabric::Fabric;
 use fabric::name::{ObjectName, PeerName, check_label, check_subdomain};
 use fabric::plan::Plan;
@@ -19,8 +19,8 @@ use fabric::snapshot::Snapshot;
 
 use crate::exit;
 use crate::failure::Hint as _;
-use crate::output::{Format, OutputArgs, tell};
-use crate::render::{count, json};
+use crate::output::{Format, OutputArgs};
+use crate::render::json;
 use crate::source::ReadArgs;
 
 /// Would a connection be let through, and by which rule of which file?
@@ -102,23 +102,7 @@ impl Explain {
         let client = self.client()?;
         let mut source = self.read.source(&self.path);
         let tree = source.tree(self.rev.as_deref())?;
-        let build = source.build(&tree);
-        let errors = build.diagnostics.iter();
-        let errors = errors.filter(|d| d.effect >= Effect::Fail).count();
-        let Some(fabric) = &build.fabric else {
-            let failed: anyhow::Result<u8> = (|| {
-                bail!(
-                    "the fabric can't be understood ({})",
-                    count(errors, "error")
-                )
-            })();
-            return failed.hint(|| "`weft validate` tells what is wrong".to_owned());
-        };
-        if errors > 0 {
-            tell!(
-                "this goes by what can be understood; `weft validate` tells what can't ({errors} errors)"
-            );
-        }
+        let fabric = &source.fabric(&tree)?;
         let mut snapshots = Snapshots {
             fabric,
             compiled: BTreeMap::new(),

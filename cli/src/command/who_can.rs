@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::bail;
-use fabric::diagnostic::{Effect, nearest};
+use fabric::diagnostic::nearest;
 use fabric::fabric::Fabric;
 use fabric::name::{ObjectName, PeerName};
 use fabric::origin::{Origin, Revision};
@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::exit;
 use crate::failure::Hint as _;
-use crate::output::{Format, OutputArgs, tell};
-use crate::render::{count, json};
+use crate::output::{Format, OutputArgs};
+use crate::render::json;
 use crate::source::ReadArgs;
 
 /// Who can reach a service, from which peers, and by which rules of which files?
@@ -97,24 +97,7 @@ impl WhoCan {
     pub(crate) fn run(self) -> anyhow::Result<u8> {
         let mut source = self.read.source(&self.path);
         let tree = source.tree(self.rev.as_deref())?;
-        let build = source.build(&tree);
-        let errors = build.diagnostics.iter();
-        let errors = errors.filter(|d| d.effect >= Effect::Fail).count();
-        let Some(fabric) = &build.fabric else {
-            let failed: anyhow::Result<u8> = (|| {
-                bail!(
-                    "the fabric can't be understood ({})",
-                    count(errors, "error")
-                )
-            })();
-            return failed.hint(|| "`weft validate` tells what is wrong".to_owned());
-        };
-        if errors > 0 {
-            tell!(
-                "this goes by what can be understood; `weft validate` tells what can't ({})",
-                count(errors, "error")
-            );
-        }
+        let fabric = &source.fabric(&tree)?;
         let services = self.services(fabric)?;
         let can_be = |access: &Access| !matches!(access.outcome, Outcome::Refused(_));
         let answer = Answer {

@@ -239,7 +239,7 @@ fn flipped(flip: &Flip, rule: &Rule) -> Remark {
         true => "now reach",
         false => "no longer reach",
     };
-    let clients = reach::clients(&flip.clients);
+    let clients = reach::clients(&flip.clients, reach::TOLD);
     let message =
         format!("{clients} at {client_peer} {reach} {export} of {export_peer} through {import}");
     let after = reach::sides(flip, &flip.after);

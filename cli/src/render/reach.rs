@@ -28,7 +28,7 @@ pub(crate) struct Group<'a> {
     pub(crate) ways: Vec<(&'a PeerName, &'a ObjectName)>,
 }
 
-/// Values of a term, and peers of a group, that are told.
+/// Values of a term, and peers of a group, that are told where there is little room.
 pub(crate) const TOLD: usize = 5;
 
 /// What opens or closes, service by service, in the order of the services.
@@ -66,26 +66,27 @@ impl Group<'_> {
     }
 }
 
-/// The clients in words, such as `clients with namespace = shop, labels.app not in (cart, till)`.
-pub(crate) fn clients(clients: &Clients) -> String {
+/// The clients in words, such as `clients with namespace = shop, labels.app not in (cart, till)`;
+/// of each term so many values at most.
+pub(crate) fn clients(clients: &Clients, told: usize) -> String {
     match clients {
         Clients::Unknown => "clients of which the peer knows nothing".to_owned(),
         Clients::Known(terms) if terms.is_empty() => "every client that the peer knows".to_owned(),
         Clients::Known(terms) => {
-            let terms: Vec<_> = terms.iter().map(term).collect();
+            let terms: Vec<_> = terms.iter().map(|one| term(one, told)).collect();
             format!("clients with {}", terms.join(", "))
         }
     }
 }
 
-fn term(term: &ClientTerm) -> String {
+fn term(term: &ClientTerm, told: usize) -> String {
     let ClientTerm {
         attribute,
         operator,
         values,
     } = term;
-    let shown = values.get(..TOLD).unwrap_or(values).join(", ");
-    let shown = match values.len().checked_sub(TOLD) {
+    let shown = values.get(..told).unwrap_or(values).join(", ");
+    let shown = match values.len().checked_sub(told) {
         None | Some(0) => shown,
         Some(more) => format!("{shown}, {more} more"),
     };
@@ -176,7 +177,7 @@ mod tests {
                  labels.z in (a, b, c, d, e, 2 more)",
             ),
         ] {
-            assert_eq!(clients(&Clients::Known(terms.to_vec())), wanted);
+            assert_eq!(clients(&Clients::Known(terms.to_vec()), TOLD), wanted);
         }
     }
 }

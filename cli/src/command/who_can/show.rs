@@ -9,7 +9,7 @@ use fabric::origin::{Origin, Revision};
 use fabric::reach::{Access, Clients, Outcome, Refusal, Route, Verdict, Why};
 
 use super::{Answer, Service};
-use crate::render::reach::{client, clients, rule, why};
+use crate::render::reach::{self, client, clients, rule, why};
 use crate::render::{count, escape};
 
 /// Peers, and reasons, that are told of what is the same for all of them.
@@ -88,7 +88,11 @@ fn write_group(group: &[&Access], out: &mut dyn Write) -> io::Result<()> {
             let green = AnsiColor::Green.on_default().bold();
             writeln!(out, "  {green}from{green:#} {from}")?;
             for grant in grants {
-                writeln!(out, "    {}", escape::text(&clients(&grant.clients)))?;
+                writeln!(
+                    out,
+                    "    {}",
+                    escape::text(&clients(&grant.clients, reach::TOLD))
+                )?;
                 if let Some(example) = &grant.example {
                     let dim = Style::new().dimmed();
                     let example = client(example);

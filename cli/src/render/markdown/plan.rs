@@ -354,9 +354,9 @@ fn service(service: &Service<'_>, opens: bool) -> String {
 fn flipped(group: &Group<'_>) -> String {
     let flip = group.flip;
     let clients = match &flip.clients {
-        Clients::Known(terms) if !terms.is_empty() => code(&reach::clients(&flip.clients)),
+        Clients::Known(terms) if !terms.is_empty() => code(&reach::clients(&flip.clients, TOLD)),
         // Words of ours.
-        clients => reach::clients(clients),
+        clients => reach::clients(clients, TOLD),
     };
     let ways = group.ways.iter().take(TOLD);
     let ways = ways.map(|(peer, import)| match **import == flip.route.export {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fabric::api::{ExportHosts, FabricStateSpec, Heartbeat, Limits, Prune, Unmanaged};
+use fabric::api::{FabricStateSpec, Unmanaged};
 use fabric::crd::CustomKind;
 use fabric::digest::Digest;
 use fabric::mark;
@@ -444,19 +444,7 @@ impl Kubernetes {
             revision: goal.desired.revision.clone(),
             units: BTreeMap::new(),
             objects,
-            state: State {
-                fabric: String::new(),
-                labels: BTreeMap::new(),
-                authorities: Vec::new(),
-                certificates: BTreeMap::new(),
-                revoked: BTreeSet::new(),
-                export_labels: BTreeMap::new(),
-                workloads: Vec::new(),
-                export_hosts: ExportHosts::default(),
-                heartbeat: Heartbeat::default(),
-                limits: Limits::default(),
-                prune: Prune::default(),
-            },
+            state: State::empty(),
         }
     }
 }

@@ -3,14 +3,12 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use fabric::api::Operator;
 use fabric::name::PeerName;
 use fabric::policy::Rule;
-use fabric::reach::{
-    ClientTerm, Clients, Difference, Group, ImportingPeer, Route, Service, Verdict, Why,
-};
+use fabric::reach::{Difference, Group, ImportingPeer, Route, Service, Verdict, Why};
 
 use super::{LISTED, write_more};
+use crate::render::reach::clients;
 use crate::render::{count, escape};
 
 /// Names and values that are told of one set.
@@ -62,7 +60,8 @@ pub(super) fn write_groups(groups: &[Group], sign: char, out: &mut dyn Write) ->
             writeln!(out, "    and {}", count(more, "more service"))?;
         }
         for flip in &group.flips {
-            writeln!(out, "      {}", clients(&flip.clients))?;
+            let clients = clients(&flip.clients, TOLD);
+            writeln!(out, "      {}", escape::text(&clients))?;
             for (when, verdict) in [("before:", &flip.before), ("now:   ", &flip.after)] {
                 let mut when = when;
                 for decision in decisions(verdict, &flip.route) {
@@ -109,43 +108,6 @@ pub(super) fn write_routes(routes: &[Route], out: &mut dyn Write) -> io::Result<
         )?;
     }
     write_more(routes.len(), "route", out)
-}
-
-fn clients(clients: &Clients) -> String {
-    match clients {
-        Clients::Unknown => "clients of which the peer knows nothing".to_owned(),
-        Clients::Known(terms) if terms.is_empty() => "every client that the peer knows".to_owned(),
-        Clients::Known(terms) => {
-            let terms: Vec<_> = terms.iter().map(term).collect();
-            format!("clients with {}", terms.join(", "))
-        }
-    }
-}
-
-fn term(term: &ClientTerm) -> String {
-    let attribute = term.attribute.to_string();
-    let attribute = escape::text(&attribute);
-    let values = || {
-        let shown: Vec<_> = term
-            .values
-            .iter()
-            .take(TOLD)
-            .map(|v| escape::text(v))
-            .collect();
-        let more = match term.values.len().checked_sub(TOLD) {
-            None | Some(0) => String::new(),
-            Some(more) => format!(", {more} more"),
-        };
-        format!("{}{more}", shown.join(", "))
-    };
-    match (term.operator, term.values.len()) {
-        (Operator::In, 1) => format!("{attribute} = {}", values()),
-        (Operator::NotIn, 1) => format!("{attribute} != {}", values()),
-        (Operator::In, _) => format!("{attribute} in ({})", values()),
-        (Operator::NotIn, _) => format!("{attribute} not in ({})", values()),
-        (Operator::Exists, _) => format!("any {attribute}"),
-        (Operator::DoesNotExist, _) => format!("no {attribute}"),
-    }
 }
 
 /// What is decided, in words: the sides that refuse, or both where nobody does.
