@@ -1,0 +1,131 @@
+//! Runs the benchmark; see `README.md` beside it.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use clap::ValueEnum as _;
+use weft_bench::load::{Span, Work};
+use weft_bench::pair::Kind;
+use weft_bench::rounds::{Plan, Rounds};
+use weft_bench::service::Service;
+use weft_bench::stage::Stage;
+use weft_bench::{descriptors, table};
+
+/// So many tunnels are held open, as far as the limit of open files allows.
+const TUNNELS: [u16; 2] = [1_000, 9_000];
+
+/// What Weft's gateway costs beside others, on loopback with mutual TLS.
+///
+/// In each round every load runs on every pair of gateways, one after the other.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How often everything is measured
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+
+    /// How long each load is measured
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+
+    /// Loads: bulk, up1, up8, down1, down8, short, short1, short64, pingpong, pingpong1, pingpong64, idle
+    #[arg(long, value_delimiter = ',', value_name = "WORKLOAD")]
+    only: Vec<String>,
+
+    /// Pairs
+    #[arg(long, value_delimiter = ',', value_enum, value_name = "PAIR")]
+    peers: Vec<Kind>,
+
+    /// The `weft` binary
+    #[arg(long, value_name = "FILE")]
+    weft: PathBuf,
+
+    /// Also write what was measured, as JSON
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        // The pairs end with this function, however it ends.
+        tokio::select! {
+            result = run(arguments) => result,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                bail!("interrupted")
+            }
+        }
+    })
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    let limit = descriptors::raise().context("the limit of open files can't be raised")?;
+    let (works, mut tunnels) = chosen(&arguments.only)?;
+    tunnels.retain(|&tunnels| u64::from(tunnels) <= descriptors::tunnels(limit));
+    let kinds = match arguments.peers.as_slice() {
+        [] => Kind::value_variants(),
+        chosen => chosen,
+    };
+    let measured = Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?;
+    let plan = Plan {
+        rounds: arguments.rounds,
+        kinds: kinds.to_vec(),
+        works,
+        tunnels,
+        span: Span {
+            warm_up: measured / 4,
+            measured,
+        },
+        settle: Duration::from_secs(3),
+    };
+    let weft = arguments.weft.canonicalize();
+    let weft = weft.with_context(|| format!("--weft {}", arguments.weft.display()))?;
+    let folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
+    let stage = Stage::new(&weft, folder.path())?;
+    let service = Service::start(4)?;
+    let results = Rounds::new(&plan, &stage, &service).run().await?;
+    if let Some(file) = &arguments.results {
+        let text = serde_json::to_string_pretty(&results)?;
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    write!(std::io::stdout(), "{}", table::render(&results))?;
+    Ok(())
+}
+
+/// The loads that `--only` names, and the numbers of idle tunnels; all where it names none.
+fn chosen(only: &[String]) -> Result<(Vec<Work>, Vec<u16>)> {
+    let all = [
+        Work::Upload(1),
+        Work::Download(1),
+        Work::Upload(8),
+        Work::Download(8),
+        Work::Short(1),
+        Work::Short(64),
+        Work::PingPong(1),
+        Work::PingPong(64),
+    ];
+    if only.is_empty() {
+        return Ok((all.to_vec(), TUNNELS.to_vec()));
+    }
+    let mut works = Vec::new();
+    let mut tunnels = Vec::new();
+    for name in only {
+        if name == "idle" {
+            tunnels = TUNNELS.to_vec();
+            continue;
+        }
+        let found = all.iter().filter(|work| work.is_called(name));
+        let before = works.len();
+        works.extend(found);
+        if works.len() == before {
+            bail!("--only {name}: there is no such load");
+        }
+    }
+    Ok((works, tunnels))
+}

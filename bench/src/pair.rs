@@ -1,0 +1,130 @@
+//! Pairs of gateways between the clients and the service.
+
+mod weft;
+
+use std::fmt;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+pub use self::weft::{Fabric, WeftPair};
+use crate::load::exchange;
+use crate::process::{Process, clean, run};
+use crate::service::Service;
+use crate::stage::Stage;
+
+/// How long a pair may take until it carries something.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which pair.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// No gateway: clients connect to the service
+    Raw,
+    /// Two `weft run`
+    Weft,
+}
+
+/// A running pair.
+#[derive(Debug)]
+pub struct Pair {
+    kind: Kind,
+    targets: Vec<SocketAddr>,
+    processes: Vec<Process>,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// What the program says of its version; an error where it isn't there.
+    pub fn version(self, stage: &Stage) -> Result<String> {
+        match self {
+            Self::Raw => Ok(String::new()),
+            Self::Weft => run(clean(stage.binary()).arg("--version")),
+        }
+        .map(|text| text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Starts such a pair in front of a service, and waits until it carries something.
+    ///
+    /// `folder` is for its configuration and its logs.
+    pub async fn start(self, stage: &Stage, folder: &Path, service: &Service) -> Result<Pair> {
+        fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let mut pair = match self {
+            Self::Raw => Pair {
+                kind: self,
+                targets: service.addresses().to_vec(),
+                processes: Vec::new(),
+            },
+            Self::Weft => {
+                let fabric = Fabric::lay_down(stage, service.address()?)?;
+                fabric.start(stage, folder)?.into_pair()
+            }
+        };
+        pair.wait_until_it_carries().await?;
+        Ok(pair)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Raw => "raw",
+            Self::Weft => "weft",
+        })
+    }
+}
+
+// === impl Pair ===
+
+impl Pair {
+    /// Which pair it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Where clients connect to.
+    #[must_use]
+    pub fn targets(&self) -> &[SocketAddr] {
+        &self.targets
+    }
+
+    /// The numbers of its processes, without those that they started.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::id).collect()
+    }
+
+    /// Throws away what the processes have said so far, so that the disk doesn't fill.
+    pub fn empty_logs(&self) -> Result<()> {
+        self.processes.iter().try_for_each(Process::empty_log)
+    }
+
+    async fn wait_until_it_carries(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.processes.iter_mut().try_for_each(Process::check)?;
+            let target = *self.targets.first().context("nothing to connect to")?;
+            let attempt = timeout(Duration::from_secs(5), exchange(target)).await;
+            let failure = match attempt {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => anyhow::Error::from(error),
+                Err(elapsed) => elapsed.into(),
+            };
+            if Instant::now() >= deadline {
+                return Err(failure.context(format!("{} carries nothing", self.kind)));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}

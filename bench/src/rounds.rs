@@ -1,0 +1,156 @@
+//! The rounds: in each, every load runs on every pair, one pair after the other.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::load::{self, Span, Work};
+use crate::pair::{Kind, Pair};
+use crate::results::{Cell, Memory, Results};
+use crate::service::Service;
+use crate::stage::Stage;
+use crate::statistics::digits;
+
+/// How long the connections of a load that is over may stay open.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How often.
+    pub rounds: usize,
+    /// The pairs.
+    pub kinds: Vec<Kind>,
+    /// The loads.
+    pub works: Vec<Work>,
+    /// The tunnels that are held open, in rising order; none for leaving that out.
+    pub tunnels: Vec<u16>,
+    /// How long each load is measured.
+    pub span: Span,
+    /// How long a pair has to give back memory before it is measured.
+    pub settle: Duration,
+}
+
+/// A plan that is carried out.
+#[derive(Debug)]
+pub struct Rounds<'a> {
+    plan: &'a Plan,
+    stage: &'a Stage,
+    service: &'a Service,
+    results: Results,
+}
+
+// === impl Rounds ===
+
+impl<'a> Rounds<'a> {
+    /// Nothing measured yet.
+    #[must_use]
+    pub fn new(plan: &'a Plan, stage: &'a Stage, service: &'a Service) -> Self {
+        Self {
+            plan,
+            stage,
+            service,
+            results: Results::default(),
+        }
+    }
+
+    /// Measures everything; what can't be had is left out.
+    pub async fn run(mut self) -> Result<Results> {
+        let mut kinds = self.available();
+        for round in 0..self.plan.rounds {
+            say(&format!("round {} of {}", round + 1, self.plan.rounds));
+            self.measure_loads(round, &kinds).await?;
+            self.measure_memory(round, &kinds).await?;
+            // Nobody is always the first.
+            let step = usize::from(!kinds.is_empty());
+            kinds.rotate_left(step);
+        }
+        Ok(self.results)
+    }
+
+    fn available(&mut self) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        for &kind in &self.plan.kinds {
+            match kind.version(self.stage) {
+                Ok(version) => {
+                    self.results.versions.push((kind, version));
+                    kinds.push(kind);
+                }
+                Err(reason) => {
+                    say(&format!("left out: {kind}: {reason:#}"));
+                    self.results.left_out.push((kind, format!("{reason:#}")));
+                }
+            }
+        }
+        kinds
+    }
+
+    /// All loads, each on every pair before the next one, while all pairs run.
+    async fn measure_loads(&mut self, round: usize, kinds: &[Kind]) -> Result<()> {
+        if self.plan.works.is_empty() {
+            return Ok(());
+        }
+        let mut pairs = Vec::new();
+        for &kind in kinds {
+            pairs.push(self.start(kind, &format!("round-{round}")).await?);
+        }
+        for &work in &self.plan.works {
+            let mut line = format!("  {work}:");
+            for pair in &pairs {
+                let (targets, processes) = (pair.targets(), pair.processes());
+                let span = self.plan.span;
+                let outcome = load::run(work, span, targets, self.service, &processes)
+                    .await
+                    .with_context(|| format!("{work} over {}", pair.kind()))?;
+                pair.empty_logs()?;
+                let cpu = outcome.cpu_per_unit().map_or("-".to_owned(), digits);
+                // A string takes everything.
+                let _ = write!(line, " {} {cpu}", pair.kind());
+                self.results.cells.push(Cell {
+                    round,
+                    kind: pair.kind(),
+                    work,
+                    outcome,
+                });
+            }
+            say(&line);
+        }
+        Ok(())
+    }
+
+    /// Idle tunnels, each pair started anew: what is free in a heap that was large before would hide
+    /// what a tunnel takes.
+    async fn measure_memory(&mut self, round: usize, kinds: &[Kind]) -> Result<()> {
+        if self.plan.tunnels.is_empty() {
+            return Ok(());
+        }
+        let mut line = "  idle:".to_owned();
+        for &kind in kinds.iter().filter(|&&kind| kind != Kind::Raw) {
+            let pair = self.start(kind, &format!("idle-{round}")).await?;
+            let (targets, processes) = (pair.targets(), pair.processes());
+            let held = load::hold(&self.plan.tunnels, self.plan.settle, targets, &processes);
+            let steps = held.await.with_context(|| format!("tunnels over {kind}"))?;
+            drop(pair);
+            self.service.wait_until_idle(PATIENCE).await?;
+            let last = steps.last().map_or(f64::NAN, |step| step.per_tunnel());
+            let _ = write!(line, " {kind} {}", digits(last));
+            self.results.memories.push(Memory { round, kind, steps });
+        }
+        say(&line);
+        Ok(())
+    }
+
+    async fn start(&self, kind: Kind, folder: &str) -> Result<Pair> {
+        let folder = self.stage.folder().join(folder).join(kind.to_string());
+        let pair = kind.start(self.stage, &folder, self.service).await;
+        pair.with_context(|| format!("starting {kind}"))
+    }
+}
+
+/// Says how far it is, apart from the results.
+fn say(line: &str) {
+    // Where nobody listens the measurement goes on.
+    let _ = writeln!(io::stderr(), "{line}");
+}
