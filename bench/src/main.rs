@@ -1,12 +1,14 @@
 //! Runs the benchmark; see `README.md` beside it.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use clap::ValueEnum as _;
+use tokio::signal::unix::{SignalKind, signal};
 use weft_bench::load::{Span, Work};
 use weft_bench::pair::Kind;
 use weft_bench::rounds::{Plan, Rounds};
@@ -42,17 +44,32 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     weft: PathBuf,
 
+    /// Envoy's binary
+    #[arg(long, value_name = "FILE")]
+    envoy: Option<PathBuf>,
+
     /// Also write what was measured, as JSON
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match start(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where nobody reads it the exit code says it.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
         // The pairs end with this function, however it ends.
         tokio::select! {
             result = run(arguments) => result,
@@ -60,6 +77,7 @@ fn main() -> Result<()> {
                 interrupted?;
                 bail!("interrupted")
             }
+            _ = terminated.recv() => bail!("terminated"),
         }
     })
 }
@@ -87,14 +105,14 @@ async fn run(arguments: Arguments) -> Result<()> {
     let weft = arguments.weft.canonicalize();
     let weft = weft.with_context(|| format!("--weft {}", arguments.weft.display()))?;
     let folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
-    let stage = Stage::new(&weft, folder.path())?;
+    let stage = Stage::new(&weft, folder.path())?.with_envoy(arguments.envoy);
     let service = Service::start(4)?;
     let results = Rounds::new(&plan, &stage, &service).run().await?;
     if let Some(file) = &arguments.results {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
-    write!(std::io::stdout(), "{}", table::render(&results))?;
+    write!(io::stdout(), "{}", table::render(&results))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Pairs of gateways between the clients and the service.
 
+mod anchor;
 mod weft;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::anchor::Anchor;
 pub use self::weft::{Fabric, WeftPair};
 use crate::load::exchange;
 use crate::process::{Process, clean, run};
@@ -30,8 +32,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Kind {
     /// No gateway: clients connect to the service
     Raw,
+    /// Two HAProxy without TLS, which leave the bytes in the kernel
+    Splice,
     /// Two `weft run`
     Weft,
+    /// Two HAProxy
+    Haproxy,
+    /// Two nginx
+    Nginx,
+    /// Two Envoy as ClusterLink configures them
+    EnvoyClusterlink,
+    /// Two Envoy that pool their connections by HTTP/2
+    EnvoyHttp2,
 }
 
 /// A running pair.
@@ -50,8 +62,11 @@ impl Kind {
         match self {
             Self::Raw => Ok(String::new()),
             Self::Weft => run(clean(stage.binary()).arg("--version")),
+            Self::Splice | Self::Haproxy => run(&mut anchor::haproxy_version()),
+            Self::Nginx => run(&mut anchor::nginx_version()),
+            Self::EnvoyClusterlink | Self::EnvoyHttp2 => run(&mut anchor::envoy_version(stage)?),
         }
-        .map(|text| text.lines().next().unwrap_or_default().to_owned())
+        .map(|text| text.trim().lines().next().unwrap_or_default().to_owned())
     }
 
     /// Starts such a pair in front of a service, and waits until it carries something.
@@ -59,6 +74,7 @@ impl Kind {
     /// `folder` is for its configuration and its logs.
     pub async fn start(self, stage: &Stage, folder: &Path, service: &Service) -> Result<Pair> {
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+        let anchor = || Anchor::new(stage, folder, service.address()?);
         let mut pair = match self {
             Self::Raw => Pair {
                 kind: self,
@@ -69,6 +85,11 @@ impl Kind {
                 let fabric = Fabric::lay_down(stage, service.address()?)?;
                 fabric.start(stage, folder)?.into_pair()
             }
+            Self::Splice => anchor()?.splice()?,
+            Self::Haproxy => anchor()?.haproxy_pair()?,
+            Self::Nginx => anchor()?.nginx_pair()?,
+            Self::EnvoyClusterlink => anchor()?.envoy_clusterlink()?,
+            Self::EnvoyHttp2 => anchor()?.envoy_http2()?,
         };
         pair.wait_until_it_carries().await?;
         Ok(pair)
@@ -79,7 +100,12 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Raw => "raw",
+            Self::Splice => "splice",
             Self::Weft => "weft",
+            Self::Haproxy => "haproxy",
+            Self::Nginx => "nginx",
+            Self::EnvoyClusterlink => "envoy-clusterlink",
+            Self::EnvoyHttp2 => "envoy-http2",
         })
     }
 }

@@ -13,8 +13,8 @@ pub struct Results {
     pub cells: Vec<Cell>,
     /// Idle tunnels.
     pub memories: Vec<Memory>,
-    /// Pairs that could not be had, and why.
-    pub left_out: Vec<(Kind, String)>,
+    /// What could not be measured, and why.
+    pub troubles: Vec<String>,
     /// The programs' own words about their versions.
     pub versions: Vec<(Kind, String)>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::load::{self, Span, Work};
+use crate::load::{self, Growth, Span, Work};
 use crate::pair::{Kind, Pair};
 use crate::results::{Cell, Memory, Results};
 use crate::service::Service;
@@ -79,8 +79,7 @@ impl<'a> Rounds<'a> {
                     kinds.push(kind);
                 }
                 Err(reason) => {
-                    say(&format!("left out: {kind}: {reason:#}"));
-                    self.results.left_out.push((kind, format!("{reason:#}")));
+                    self.trouble(format!("{kind} is left out: {reason:#}"));
                 }
             }
         }
@@ -94,16 +93,25 @@ impl<'a> Rounds<'a> {
         }
         let mut pairs = Vec::new();
         for &kind in kinds {
-            pairs.push(self.start(kind, &format!("round-{round}")).await?);
+            match self.start(kind, &format!("round-{round}")).await {
+                Ok(pair) => pairs.push(pair),
+                Err(error) => self.trouble(format!("round {}: {error:#}", round + 1)),
+            }
         }
         for &work in &self.plan.works {
             let mut line = format!("  {work}:");
             for pair in &pairs {
                 let (targets, processes) = (pair.targets(), pair.processes());
                 let span = self.plan.span;
-                let outcome = load::run(work, span, targets, self.service, &processes)
-                    .await
-                    .with_context(|| format!("{work} over {}", pair.kind()))?;
+                let outcome = load::run(work, span, targets, self.service, &processes).await;
+                let outcome = match outcome {
+                    Ok(outcome) => outcome,
+                    Err(error) => {
+                        let (kind, round) = (pair.kind(), round + 1);
+                        self.trouble(format!("round {round}: {work} of {kind}: {error:#}"));
+                        continue;
+                    }
+                };
                 pair.empty_logs()?;
                 let cpu = outcome.cpu_per_unit().map_or("-".to_owned(), digits);
                 // A string takes everything.
@@ -128,18 +136,34 @@ impl<'a> Rounds<'a> {
         }
         let mut line = "  idle:".to_owned();
         for &kind in kinds.iter().filter(|&&kind| kind != Kind::Raw) {
-            let pair = self.start(kind, &format!("idle-{round}")).await?;
-            let (targets, processes) = (pair.targets(), pair.processes());
-            let held = load::hold(&self.plan.tunnels, self.plan.settle, targets, &processes);
-            let steps = held.await.with_context(|| format!("tunnels over {kind}"))?;
-            drop(pair);
-            self.service.wait_until_idle(PATIENCE).await?;
+            let steps = match self.idle(kind, round).await {
+                Ok(steps) => steps,
+                Err(error) => {
+                    let round = round + 1;
+                    self.trouble(format!("round {round}: tunnels of {kind}: {error:#}"));
+                    continue;
+                }
+            };
             let last = steps.last().map_or(f64::NAN, |step| step.per_tunnel());
             let _ = write!(line, " {kind} {}", digits(last));
             self.results.memories.push(Memory { round, kind, steps });
         }
         say(&line);
         Ok(())
+    }
+
+    async fn idle(&self, kind: Kind, round: usize) -> Result<Vec<Growth>> {
+        let pair = self.start(kind, &format!("idle-{round}")).await?;
+        let (targets, processes) = (pair.targets(), pair.processes());
+        let held = load::hold(&self.plan.tunnels, self.plan.settle, targets, &processes).await;
+        drop(pair);
+        self.service.wait_until_idle(PATIENCE).await?;
+        held
+    }
+
+    fn trouble(&mut self, what: String) {
+        say(&format!("  ! {what}"));
+        self.results.troubles.push(what);
     }
 
     async fn start(&self, kind: Kind, folder: &str) -> Result<Pair> {

@@ -22,6 +22,7 @@ pub const EXPORTER: &str = "west";
 pub struct Stage {
     folder: PathBuf,
     weft: PathBuf,
+    envoy: Option<PathBuf>,
 }
 
 // === impl Stage ===
@@ -32,6 +33,7 @@ impl Stage {
         let stage = Self {
             folder: folder.to_owned(),
             weft: weft.to_owned(),
+            envoy: None,
         };
         fs::create_dir_all(folder.join("keys"))
             .with_context(|| format!("creating {}", folder.display()))?;
@@ -55,6 +57,18 @@ impl Stage {
     #[must_use]
     pub fn binary(&self) -> &Path {
         &self.weft
+    }
+
+    /// Says where Envoy is.
+    #[must_use]
+    pub fn with_envoy(self, envoy: Option<PathBuf>) -> Self {
+        Self { envoy, ..self }
+    }
+
+    /// Envoy's binary.
+    pub fn envoy(&self) -> Result<&Path> {
+        let envoy = self.envoy.as_deref();
+        envoy.context("it isn't installed; bench/install does that")
     }
 
     /// The working tree of the repository.

@@ -220,9 +220,9 @@ fn failures(results: &Results) -> String {
             );
         }
     }
-    for (kind, reason) in &results.left_out {
-        let reason = reason.lines().next().unwrap_or_default();
-        let _ = writeln!(text, "- {kind} is left out: {reason}");
+    for trouble in &results.troubles {
+        let trouble = trouble.lines().next().unwrap_or_default();
+        let _ = writeln!(text, "- {trouble}");
     }
     match text.is_empty() {
         true => text,
