@@ -138,12 +138,26 @@ async fn measure(
         true => service.received(),
         false => tally.amount.get(),
     };
+    let waiting = Instant::now();
+    while tally.ready.get() < clients.len() {
+        ensure!(
+            waiting.elapsed() < PATIENCE,
+            "{} of {} clients get nothing through",
+            clients.len() - tally.ready.get(),
+            clients.len()
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
     sleep(span.warm_up).await;
     let before = CpuTime::of(processes);
     tally.is_measuring.set(true);
     let (first, failed_before) = (amount(&tally), tally.failures.get());
     let started = Instant::now();
     sleep(span.measured).await;
+    // On a machine that does much else at the time, a short span may hold nothing at all.
+    while amount(&tally) == first && started.elapsed() < span.measured + PATIENCE {
+        sleep(Duration::from_millis(5)).await;
+    }
     let seconds = started.elapsed().as_secs_f64();
     let last = amount(&tally);
     let cpu = CpuTime::of(processes).seconds_since(&before);

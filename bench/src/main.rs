@@ -48,6 +48,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     envoy: Option<PathBuf>,
 
+    /// Keep the folder with configurations and logs
+    #[arg(long)]
+    keep: bool,
+
     /// Also write what was measured, as JSON
     #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
@@ -104,7 +108,8 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     let weft = arguments.weft.canonicalize();
     let weft = weft.with_context(|| format!("--weft {}", arguments.weft.display()))?;
-    let folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
+    let mut folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
+    folder.disable_cleanup(arguments.keep);
     let stage = Stage::new(&weft, folder.path())?.with_envoy(arguments.envoy);
     let service = Service::start(4)?;
     let results = Rounds::new(&plan, &stage, &service).run().await?;

@@ -148,7 +148,9 @@ impl Pair {
                 Err(elapsed) => elapsed.into(),
             };
             if Instant::now() >= deadline {
-                return Err(failure.context(format!("{} carries nothing", self.kind)));
+                let words = self.processes.iter().map(Process::last_words);
+                let words = words.collect::<Vec<_>>().join("\n");
+                return Err(failure.context(format!("{} carries nothing: {words}", self.kind)));
             }
             sleep(Duration::from_millis(20)).await;
         }

@@ -81,7 +81,9 @@ impl Process {
         kill_process(id, signal).with_context(|| format!("signalling {}", self.name))
     }
 
-    fn last_words(&self) -> String {
+    /// The last lines of what the process said.
+    #[must_use]
+    pub fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")

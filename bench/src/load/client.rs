@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(super) struct Tally {
     pub(super) amount: Cell<u64>,
     pub(super) failures: Cell<u64>,
+    /// The clients that got through once, so that opening connections is no part of what is measured.
+    pub(super) ready: Cell<usize>,
     pub(super) is_measuring: Cell<bool>,
     pub(super) is_over: Cell<bool>,
     pub(super) latencies: RefCell<Vec<u64>>,
@@ -30,6 +32,12 @@ pub(super) struct Tally {
 // === impl Tally ===
 
 impl Tally {
+    fn is_ready(&self, first: &mut bool) {
+        if std::mem::take(first) {
+            self.ready.set(self.ready.get() + 1);
+        }
+    }
+
     fn add(&self, amount: u64) {
         self.amount.set(self.amount.get() + amount);
     }
@@ -64,13 +72,14 @@ pub(super) fn start(
         clients.spawn_local(async move {
             // Their order differs, so that they don't all ask the same one at once.
             let mut targets = targets.iter().copied().cycle().skip(index);
+            let mut first = true;
             while !tally.is_over.get() {
                 let Some(target) = targets.next() else { return };
                 let done = match work {
-                    Work::Upload(_) => upload(target).await,
-                    Work::Download(_) => download(target, &tally).await,
-                    Work::PingPong(_) => ping_pong(target, &tally).await,
-                    Work::Short(_) => short(target, &tally).await,
+                    Work::Upload(_) => upload(target, &tally, &mut first).await,
+                    Work::Download(_) => download(target, &tally, &mut first).await,
+                    Work::PingPong(_) => ping_pong(target, &tally, &mut first).await,
+                    Work::Short(_) => short(target, &tally, &mut first).await,
                 };
                 if done.is_err() {
                     tally.fail();
@@ -90,14 +99,15 @@ pub async fn exchange(target: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-async fn short(target: SocketAddr, tally: &Tally) -> io::Result<()> {
+async fn short(target: SocketAddr, tally: &Tally, first: &mut bool) -> io::Result<()> {
     let (measured, began) = (tally.is_measuring.get(), Instant::now());
     drop(exchange(target).await?);
     tally.operation(measured, began.elapsed());
+    tally.is_ready(first);
     Ok(())
 }
 
-async fn ping_pong(target: SocketAddr, tally: &Tally) -> io::Result<()> {
+async fn ping_pong(target: SocketAddr, tally: &Tally, first: &mut bool) -> io::Result<()> {
     let mut socket = connect(target).await?;
     let mut message = vec![Mode::Answer(PING).byte(); PING];
     while !tally.is_over.get() {
@@ -105,19 +115,21 @@ async fn ping_pong(target: SocketAddr, tally: &Tally) -> io::Result<()> {
         socket.write_all(&message).await?;
         socket.read_exact(&mut message).await?;
         tally.operation(measured, began.elapsed());
+        tally.is_ready(first);
     }
     Ok(())
 }
 
-async fn upload(target: SocketAddr) -> io::Result<()> {
+async fn upload(target: SocketAddr, tally: &Tally, first: &mut bool) -> io::Result<()> {
     let mut socket = connect(target).await?;
     let block = vec![Mode::Upload.byte(); BLOCK];
     loop {
         socket.write_all(&block).await?;
+        tally.is_ready(first);
     }
 }
 
-async fn download(target: SocketAddr, tally: &Tally) -> io::Result<()> {
+async fn download(target: SocketAddr, tally: &Tally, first: &mut bool) -> io::Result<()> {
     let mut socket = connect(target).await?;
     socket.write_all(&[Mode::Download.byte()]).await?;
     let mut buffer = vec![0; BLOCK];
@@ -126,6 +138,7 @@ async fn download(target: SocketAddr, tally: &Tally) -> io::Result<()> {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             length => tally.add(length as u64),
         }
+        tally.is_ready(first);
     }
 }
 
