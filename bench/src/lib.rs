@@ -3,8 +3,10 @@
 //! Pairs of gateways run as processes on loopback, each between the same clients and the same
 //! service; what is measured is the CPU time and the memory of the pair, and what the client sees.
 
+pub mod chapter;
 pub mod descriptors;
 pub mod load;
+pub mod machine;
 pub mod pair;
 pub mod ports;
 pub mod process;
@@ -13,5 +15,6 @@ pub mod rounds;
 pub mod service;
 pub mod stage;
 pub mod statistics;
+pub mod swap;
 pub mod table;
 pub mod usage;

@@ -14,10 +14,30 @@ use weft_bench::pair::Kind;
 use weft_bench::rounds::{Plan, Rounds};
 use weft_bench::service::Service;
 use weft_bench::stage::Stage;
-use weft_bench::{descriptors, table};
+use weft_bench::{chapter, descriptors, table};
 
 /// So many tunnels are held open, as far as the limit of open files allows.
 const TUNNELS: [u16; 2] = [1_000, 9_000];
+
+/// In the order in which they run.
+const LOADS: [Work; 8] = [
+    Work::Upload(1),
+    Work::Download(1),
+    Work::Upload(8),
+    Work::Download(8),
+    Work::Short(1),
+    Work::Short(64),
+    Work::PingPong(1),
+    Work::PingPong(64),
+];
+
+/// What a larger snapshot could make dearer.
+const SCALED: [Work; 4] = [
+    Work::Upload(1),
+    Work::Short(1),
+    Work::Short(64),
+    Work::PingPong(64),
+];
 
 /// What Weft's gateway costs beside others, on loopback with mutual TLS.
 ///
@@ -39,6 +59,15 @@ struct Arguments {
     /// Pairs
     #[arg(long, value_delimiter = ',', value_enum, value_name = "PAIR")]
     peers: Vec<Kind>,
+
+    /// Measure instead what 2,000 imports and 10,000 policies cost, and what traffic notices of a
+    /// commit to them
+    #[arg(long, conflicts_with = "peers")]
+    scale: bool,
+
+    /// Also write the tables into this document, where it marks the place for them
+    #[arg(long, value_name = "DOCUMENT")]
+    write: Option<PathBuf>,
 
     /// The `weft` binary
     #[arg(long, value_name = "FILE")]
@@ -88,24 +117,35 @@ fn start(arguments: Arguments) -> Result<()> {
 
 async fn run(arguments: Arguments) -> Result<()> {
     let limit = descriptors::raise().context("the limit of open files can't be raised")?;
-    let (works, mut tunnels) = chosen(&arguments.only)?;
-    tunnels.retain(|&tunnels| u64::from(tunnels) <= descriptors::tunnels(limit));
-    let kinds = match arguments.peers.as_slice() {
-        [] => Kind::value_variants(),
-        chosen => chosen,
-    };
     let measured = Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?;
-    let plan = Plan {
+    let mut plan = Plan {
         rounds: arguments.rounds,
-        kinds: kinds.to_vec(),
-        works,
-        tunnels,
+        kinds: Vec::new(),
+        works: Vec::new(),
+        tunnels: Vec::new(),
         span: Span {
             warm_up: measured / 4,
             measured,
         },
         settle: Duration::from_secs(3),
+        commits: (0, Vec::new()),
     };
+    if arguments.scale {
+        plan.kinds = vec![Kind::Weft, Kind::WeftLarge, Kind::WeftCrowded];
+        plan.commits = (arguments.rounds, vec![Kind::Weft, Kind::WeftLarge]);
+    } else {
+        plan.kinds = match arguments.peers.as_slice() {
+            [] => Kind::value_variants().to_vec(),
+            chosen => chosen.to_vec(),
+        };
+    }
+    (plan.works, plan.tunnels) = match (arguments.scale, arguments.only.as_slice()) {
+        (true, []) => (SCALED.to_vec(), Vec::new()),
+        (false, []) => (LOADS.to_vec(), TUNNELS.to_vec()),
+        (_, only) => chosen(only)?,
+    };
+    plan.tunnels
+        .retain(|&tunnels| u64::from(tunnels) <= descriptors::tunnels(limit));
     let weft = arguments.weft.canonicalize();
     let weft = weft.with_context(|| format!("--weft {}", arguments.weft.display()))?;
     let mut folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
@@ -117,35 +157,28 @@ async fn run(arguments: Arguments) -> Result<()> {
         let text = serde_json::to_string_pretty(&results)?;
         std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
     }
-    write!(io::stdout(), "{}", table::render(&results))?;
+    let text = table::render(&results);
+    if let Some(document) = &arguments.write {
+        let place = match arguments.scale {
+            true => "--scale --write",
+            false => "--write",
+        };
+        chapter::write(document, place, &text)?;
+    }
+    write!(io::stdout(), "{text}")?;
     Ok(())
 }
 
-/// The loads that `--only` names, and the numbers of idle tunnels; all where it names none.
+/// The loads that `--only` names, and the numbers of idle tunnels.
 fn chosen(only: &[String]) -> Result<(Vec<Work>, Vec<u16>)> {
-    let all = [
-        Work::Upload(1),
-        Work::Download(1),
-        Work::Upload(8),
-        Work::Download(8),
-        Work::Short(1),
-        Work::Short(64),
-        Work::PingPong(1),
-        Work::PingPong(64),
-    ];
-    if only.is_empty() {
-        return Ok((all.to_vec(), TUNNELS.to_vec()));
-    }
-    let mut works = Vec::new();
-    let mut tunnels = Vec::new();
+    let (mut works, mut tunnels) = (Vec::new(), Vec::new());
     for name in only {
         if name == "idle" {
             tunnels = TUNNELS.to_vec();
             continue;
         }
-        let found = all.iter().filter(|work| work.is_called(name));
         let before = works.len();
-        works.extend(found);
+        works.extend(LOADS.iter().filter(|work| work.is_called(name)));
         if works.len() == before {
             bail!("--only {name}: there is no such load");
         }

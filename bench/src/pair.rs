@@ -1,6 +1,7 @@
 //! Pairs of gateways between the clients and the service.
 
 mod anchor;
+mod fabric;
 mod weft;
 
 use std::fmt;
@@ -11,18 +12,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use self::anchor::Anchor;
-pub use self::weft::{Fabric, WeftPair};
+pub use self::fabric::{Fabric, Size};
 use crate::load::exchange;
 use crate::process::{Process, clean, run};
 use crate::service::Service;
 use crate::stage::Stage;
 
 /// How long a pair may take until it carries something.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which pair.
 #[derive(
@@ -44,6 +46,12 @@ pub enum Kind {
     EnvoyClusterlink,
     /// Two Envoy that pool their connections by HTTP/2
     EnvoyHttp2,
+    /// Two `weft run` with 2,000 imports and 10,000 policies in 100 namespaces
+    #[value(skip)]
+    WeftLarge,
+    /// The same with all of them in one namespace
+    #[value(skip)]
+    WeftCrowded,
 }
 
 /// A running pair.
@@ -51,6 +59,7 @@ pub enum Kind {
 pub struct Pair {
     kind: Kind,
     targets: Vec<SocketAddr>,
+    admins: Vec<SocketAddr>,
     processes: Vec<Process>,
 }
 
@@ -61,7 +70,9 @@ impl Kind {
     pub fn version(self, stage: &Stage) -> Result<String> {
         match self {
             Self::Raw => Ok(String::new()),
-            Self::Weft => run(clean(stage.binary()).arg("--version")),
+            Self::Weft | Self::WeftLarge | Self::WeftCrowded => {
+                run(clean(stage.binary()).arg("--version"))
+            }
             Self::Splice | Self::Haproxy => run(&mut anchor::haproxy_version()),
             Self::Nginx => run(&mut anchor::nginx_version()),
             Self::EnvoyClusterlink | Self::EnvoyHttp2 => run(&mut anchor::envoy_version(stage)?),
@@ -79,11 +90,13 @@ impl Kind {
             Self::Raw => Pair {
                 kind: self,
                 targets: service.addresses().to_vec(),
+                admins: Vec::new(),
                 processes: Vec::new(),
             },
-            Self::Weft => {
-                let fabric = Fabric::lay_down(stage, service.address()?)?;
-                fabric.start(stage, folder)?.into_pair()
+            Self::Weft | Self::WeftLarge | Self::WeftCrowded => {
+                let own = Stage::new(stage.binary(), folder)?;
+                let fabric = Fabric::lay_down(&own, service.address()?, self.size())?;
+                weft::start(self, &fabric, &own, folder)?
             }
             Self::Splice => anchor()?.splice()?,
             Self::Haproxy => anchor()?.haproxy_pair()?,
@@ -93,6 +106,16 @@ impl Kind {
         };
         pair.wait_until_it_carries().await?;
         Ok(pair)
+    }
+
+    /// How much the repository of Weft's peers holds.
+    #[must_use]
+    pub const fn size(self) -> Size {
+        match self {
+            Self::WeftLarge => Size::LARGE,
+            Self::WeftCrowded => Size::CROWDED,
+            _ => Size::ONE,
+        }
     }
 }
 
@@ -106,6 +129,8 @@ impl fmt::Display for Kind {
             Self::Nginx => "nginx",
             Self::EnvoyClusterlink => "envoy-clusterlink",
             Self::EnvoyHttp2 => "envoy-http2",
+            Self::WeftLarge => "weft-large",
+            Self::WeftCrowded => "weft-crowded",
         })
     }
 }
@@ -113,6 +138,18 @@ impl fmt::Display for Kind {
 // === impl Pair ===
 
 impl Pair {
+    /// Starts Weft's peers of a fabric, and waits until they carry something.
+    pub async fn of_fabric(
+        kind: Kind,
+        fabric: &Fabric,
+        stage: &Stage,
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut pair = weft::start(kind, fabric, stage, folder)?;
+        pair.wait_until_it_carries().await?;
+        Ok(pair)
+    }
+
     /// Which pair it is.
     #[must_use]
     pub const fn kind(&self) -> Kind {
@@ -129,6 +166,25 @@ impl Pair {
     #[must_use]
     pub fn processes(&self) -> Vec<u32> {
         self.processes.iter().map(Process::id).collect()
+    }
+
+    /// Where its processes answer about themselves, where they do.
+    #[must_use]
+    pub fn admins(&self) -> &[SocketAddr] {
+        &self.admins
+    }
+
+    /// Sends a signal to its processes.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.processes
+            .iter()
+            .try_for_each(|process| process.signal(signal))
+    }
+
+    /// What its processes have said since their logs were emptied.
+    pub fn logs(&self) -> Result<Vec<String>> {
+        let logs = self.processes.iter().map(Process::read_log);
+        logs.collect()
     }
 
     /// Throws away what the processes have said so far, so that the disk doesn't fill.

@@ -59,10 +59,9 @@ impl Process {
         Ok(())
     }
 
-    /// The file that takes what the process says.
-    #[must_use]
-    pub fn log(&self) -> &Path {
-        &self.log
+    /// What the process has said since its log was emptied.
+    pub fn read_log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).with_context(|| format!("reading {}", self.log.display()))
     }
 
     /// Makes the log empty; what is said later is appended to nothing.

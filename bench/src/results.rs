@@ -3,16 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use crate::load::{Growth, Outcome, Work};
+use crate::machine::Machine;
 use crate::pair::Kind;
 use crate::statistics::Spread;
+use crate::swap::Swap;
 
 /// What was measured, in all rounds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
+    /// Where it was measured.
+    pub machine: Machine,
+    /// How long each load was measured, in seconds.
+    pub seconds: f64,
     /// Loads, in the order in which they ran.
     pub cells: Vec<Cell>,
     /// Idle tunnels.
     pub memories: Vec<Memory>,
+    /// Commits that were brought into force under traffic.
+    pub swaps: Vec<Swap>,
     /// What could not be measured, and why.
     pub troubles: Vec<String>,
     /// The programs' own words about their versions.

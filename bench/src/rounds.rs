@@ -7,11 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::load::{self, Growth, Span, Work};
+use crate::machine::Machine;
 use crate::pair::{Kind, Pair};
 use crate::results::{Cell, Memory, Results};
 use crate::service::Service;
 use crate::stage::Stage;
 use crate::statistics::digits;
+use crate::swap;
 
 /// How long the connections of a load that is over may stay open.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,6 +33,8 @@ pub struct Plan {
     pub span: Span,
     /// How long a pair has to give back memory before it is measured.
     pub settle: Duration,
+    /// How many commits are brought into force under traffic, and on which of Weft's pairs.
+    pub commits: (usize, Vec<Kind>),
 }
 
 /// A plan that is carried out.
@@ -52,7 +56,11 @@ impl<'a> Rounds<'a> {
             plan,
             stage,
             service,
-            results: Results::default(),
+            results: Results {
+                machine: Machine::of_now(),
+                seconds: plan.span.measured.as_secs_f64(),
+                ..Results::default()
+            },
         }
     }
 
@@ -67,6 +75,7 @@ impl<'a> Rounds<'a> {
             let step = usize::from(!kinds.is_empty());
             kinds.rotate_left(step);
         }
+        self.measure_swaps().await;
         Ok(self.results)
     }
 
@@ -159,6 +168,23 @@ impl<'a> Rounds<'a> {
         drop(pair);
         self.service.wait_until_idle(PATIENCE).await?;
         held
+    }
+
+    async fn measure_swaps(&mut self) {
+        let (times, kinds) = &self.plan.commits;
+        for &kind in kinds {
+            let folder = self.stage.folder().join(format!("swap-{kind}"));
+            let (span, stage) = (self.plan.span, self.stage);
+            match swap::run(kind, *times, span, stage, &folder, self.service).await {
+                Ok(swaps) => {
+                    for swap in &swaps {
+                        say(&format!("  {swap:?}"));
+                    }
+                    self.results.swaps.extend(swaps);
+                }
+                Err(error) => self.trouble(format!("commits to {kind}: {error:#}")),
+            }
+        }
     }
 
     fn trouble(&mut self, what: String) {

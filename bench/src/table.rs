@@ -6,21 +6,51 @@ use crate::load::{Outcome, Work};
 use crate::pair::Kind;
 use crate::results::Results;
 use crate::statistics::{Spread, digits};
+use crate::swap::Swap;
 
 type Figure = fn(&Outcome) -> Option<f64>;
 
 /// All tables of the results.
 #[must_use]
 pub fn render(results: &Results) -> String {
-    let mut text = String::new();
-    // A string takes everything that is written.
-    let _ = write!(text, "{}", cpu(results));
-    let _ = write!(text, "{}", rates(results));
-    let _ = write!(text, "{}", latencies(results));
-    let _ = write!(text, "{}", memory(results));
-    let _ = write!(text, "{}", ratios(results));
-    let _ = write!(text, "{}", failures(results));
-    text
+    [
+        place(results),
+        cpu(results),
+        ratios(results),
+        rates(results),
+        latencies(results),
+        memory(results),
+        swaps(results),
+        troubles(results),
+    ]
+    .concat()
+}
+
+/// Where and how it was measured.
+fn place(results: &Results) -> String {
+    let machine = &results.machine;
+    let mut text = format!(
+        "\nOn {} x {}, {} GB, Linux {}, with a load average of {:.1} before it began ({}); {} rounds, {} s for \
+         each load. Medians over the rounds, in parentheses the least and the greatest.\n",
+        machine.processors,
+        machine.processor,
+        machine.memory,
+        machine.kernel,
+        machine.load,
+        machine.date,
+        results.rounds(),
+        digits(results.seconds),
+    );
+    let versions = results.versions.iter();
+    let mut versions: Vec<_> = versions
+        .filter(|(_, version)| !version.is_empty())
+        .map(|(kind, version)| format!("- {kind}: {version}\n"))
+        .collect();
+    versions.sort();
+    if !versions.is_empty() {
+        text.push('\n');
+    }
+    text + &versions.concat()
 }
 
 fn cpu(results: &Results) -> String {
@@ -138,22 +168,33 @@ fn memory(results: &Results) -> String {
     table.text
 }
 
-/// Weft's CPU over that of each other pair, in the same round.
+/// Weft beside each other pair, or its larger repositories beside the small one, in the same round.
 fn ratios(results: &Results) -> String {
     let others: Vec<_> = results
         .kinds()
         .into_iter()
         .filter(|kind| !matches!(kind, Kind::Raw | Kind::Weft))
         .collect();
+    let is_scale = |kind: &Kind| matches!(kind, Kind::WeftLarge | Kind::WeftCrowded);
+    let pair = |other: Kind| match is_scale(&other) {
+        true => (other, Kind::Weft),
+        false => (Kind::Weft, other),
+    };
     if others.is_empty() || !results.kinds().contains(&Kind::Weft) {
         return String::new();
     }
-    let columns = others.iter().map(|kind| format!("weft / {kind}"));
-    let mut table = Table::new("Weft beside the others, within one round", "what", columns);
+    let columns = others.iter().map(|&kind| {
+        let (kind, to) = pair(kind);
+        format!("{kind} / {to}")
+    });
+    let mut table = Table::new("Ratios within one round", "what", columns);
     let ratio = |work, figure: Figure| {
         others
             .iter()
-            .map(|&other| results.ratio(Kind::Weft, other, work, figure))
+            .map(|&other| {
+                let (kind, to) = pair(other);
+                results.ratio(kind, to, work, figure)
+            })
             .map(|spread| spread.map(|spread| spread.to_string()))
             .collect::<Vec<_>>()
     };
@@ -191,8 +232,41 @@ fn ratios(results: &Results) -> String {
     table.text
 }
 
+/// What traffic noticed of commits.
+fn swaps(results: &Results) -> String {
+    let mut kinds: Vec<_> = results.swaps.iter().map(|swap| swap.kind).collect();
+    kinds.dedup();
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(
+        "Milliseconds, about a commit that changes one policy of each peer under traffic",
+        "what",
+        kinds.iter().map(ToString::to_string),
+    );
+    let mut row = |name: &str, figure: &dyn Fn(&Swap) -> Vec<f64>| {
+        let values = kinds.iter().map(|&kind| {
+            let swaps = results.swaps.iter().filter(|swap| swap.kind == kind);
+            Spread::of(swaps.flat_map(figure)).map(|spread| spread.to_string())
+        });
+        table.row(name, values.collect::<Vec<_>>());
+    };
+    row("swap of the snapshot in a gateway", &|swap| {
+        swap.swaps.clone()
+    });
+    row("longest round trip meanwhile", &|swap| vec![swap.longest]);
+    row("longest round trip without a commit", &|swap| {
+        vec![swap.quiet]
+    });
+    row(
+        "from the signal until both peers have it in force",
+        &|swap| vec![swap.in_force],
+    );
+    table.text
+}
+
 /// What failed; silence where nothing did.
-fn failures(results: &Results) -> String {
+fn troubles(results: &Results) -> String {
     let mut text = String::new();
     for cell in results
         .cells

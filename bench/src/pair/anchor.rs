@@ -133,6 +133,7 @@ impl<'a> Anchor<'a> {
         Ok(Pair {
             kind,
             targets: vec![self.import],
+            admins: Vec::new(),
             processes: vec![import, export],
         })
     }
