@@ -174,8 +174,8 @@ impl<'a> Rounds<'a> {
         let (times, kinds) = &self.plan.commits;
         for &kind in kinds {
             let folder = self.stage.folder().join(format!("swap-{kind}"));
-            let (span, stage) = (self.plan.span, self.stage);
-            match swap::run(kind, *times, span, stage, &folder, self.service).await {
+            let (quiet, stage) = (self.plan.span.measured, self.stage);
+            match swap::run(kind, *times, quiet, stage, &folder, self.service).await {
                 Ok(swaps) => {
                     for swap in &swaps {
                         say(&format!("  {swap:?}"));
