@@ -130,7 +130,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
 }
 
 /// Connects to an exported service, within the guard rails.
-async fn connect(
+pub(crate) async fn connect(
     state: &State,
     world: &World,
     export: &Export,

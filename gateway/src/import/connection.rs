@@ -14,6 +14,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::compat;
 use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
 use crate::dial;
@@ -34,8 +35,14 @@ const TRIES: usize = 3;
 struct Found<'a> {
     source: &'a Source,
     rule: Option<&'a Rule>,
-    tunnel: Tunnel,
+    tunnel: Way,
     slot: Slot<fabric::name::PeerName>,
+}
+
+/// How a source is reached.
+enum Way {
+    Weft(Tunnel),
+    ClusterLink(compat::Tunnel),
 }
 
 /// What speaks against a source.
@@ -132,7 +139,10 @@ pub(crate) async fn serve(
         export: source.export.name.clone(),
     };
     let Some(registered) = state.register(subject, world) else {
-        tunnel.reset(Reason::NoLongerAllowed);
+        match &tunnel {
+            Way::Weft(tunnel) => tunnel.reset(Reason::NoLongerAllowed),
+            Way::ClusterLink(tunnel) => tunnel.reset(),
+        }
         record.outcome = Outcome::NoLongerAllowed;
         return refuse(&record, socket);
     };
@@ -141,9 +151,15 @@ pub(crate) async fn serve(
     let entry = registered.entry();
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
-    drop(early);
     let idle = snapshot.limits.idle_timeout.get();
-    let end = carry(socket, tunnel, entry, counters, idle).await;
+    let end = match tunnel {
+        Way::Weft(tunnel) => {
+            drop(early);
+            carry(socket, tunnel, entry, counters, idle).await
+        }
+        // Nothing was sent before the peer's answer.
+        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, idle).await,
+    };
     write_end(
         &state.metrics,
         Side::Import,
@@ -248,7 +264,13 @@ async fn open_tunnel(
     remote: &Remote,
     open: &Open,
     early: &[u8],
-) -> Result<Tunnel, (Outcome, String, bool)> {
+) -> Result<Way, (Outcome, String, bool)> {
+    if compat::import::applies(state, remote) {
+        let opened = compat::import::open(state, world, remote, open).await;
+        if let Some(tunnel) = opened.map_err(|(outcome, text)| (outcome, text, true))? {
+            return Ok(Way::ClusterLink(tunnel));
+        }
+    }
     let count = |result: &'static str| {
         let label = ResultLabel { result };
         state.metrics.tunnel_opens.get_or_create(&label).inc();
@@ -275,7 +297,7 @@ async fn open_tunnel(
         match timeout(state.config.timeouts.open, tunnel.answered()).await {
             Ok(Ok(())) => {
                 count("accepted");
-                return Ok(tunnel);
+                return Ok(Way::Weft(tunnel));
             }
             // It took no more tunnels by the time that it was asked.
             Ok(Err(Broken::Refused(Reason::Draining, why))) => {
