@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ProtocolVersion;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::compat;
 use crate::limits::{self, Slot};
 use crate::link;
 use crate::state::State;
@@ -175,10 +177,12 @@ async fn handle(
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    if session.alpn_protocol() != Some(ALPN_WEFT) {
-        drop(handshake);
-        state.metrics.handshake("accept", "ok");
-        return serve_http(&state, stream, &http).await;
+    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
+    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &peer);
+    // Agreed before the peer was known.
+    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if is_old && (is_weft || !speaks_clusterlink) {
+        return refused("tls_version", "");
     }
     let facts = ConnectionFacts {
         peer,
@@ -188,6 +192,15 @@ async fn handle(
         chain,
         own: world.identity.fingerprint(),
     };
+    if !is_weft && speaks_clusterlink {
+        drop(handshake);
+        return compat::export::serve(state, stream, facts).await;
+    }
+    if !is_weft {
+        drop(handshake);
+        state.metrics.handshake("accept", "ok");
+        return serve_http(&state, stream, &http).await;
+    }
     match timeout(limit, link::start(&state, stream.into(), facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
