@@ -143,7 +143,14 @@ impl Intruder {
     /// Opens a tunnel, and waits until it is answered.
     pub(crate) async fn opened(&mut self, id: u32, export: &str) {
         self.send(&open(id, export)).await;
-        assert_eq!(self.receive().await, Some(Frame::Accept(id)));
+        // Credit of other tunnels may come between.
+        let answer = loop {
+            match self.receive().await {
+                Some(Frame::Window(..)) => {}
+                answer => break answer,
+            }
+        };
+        assert_eq!(answer, Some(Frame::Accept(id)));
     }
 
     /// Reads until the gateway has hung up.

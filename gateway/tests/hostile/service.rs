@@ -63,7 +63,7 @@ async fn a_service_that_refuses_is_told_apart_from_one_that_says_nothing() {
         .await;
     siege
         .north
-        .decides("import", "export_unreachable", 50.0)
+        .decides("import", "peer_export_unreachable", 50.0)
         .await;
     bystander.content("a service that refuses").await;
     siege.east_carries(0.0).await;
