@@ -42,7 +42,7 @@ struct Found<'a> {
 /// How a source is reached.
 enum Way {
     Weft(Tunnel),
-    ClusterLink(compat::Tunnel),
+    ClusterLink(Box<compat::Tunnel>),
 }
 
 /// What speaks against a source.
@@ -268,7 +268,7 @@ async fn open_tunnel(
     if compat::import::applies(state, remote) {
         let opened = compat::import::open(state, world, remote, open).await;
         if let Some(tunnel) = opened.map_err(|(outcome, text)| (outcome, text, true))? {
-            return Ok(Way::ClusterLink(tunnel));
+            return Ok(Way::ClusterLink(Box::new(tunnel)));
         }
     }
     let count = |result: &'static str| {
