@@ -5,6 +5,7 @@
 //! is structurally wrong is said by the JSON schemas, which are generated from these types.
 
 mod access_policy;
+mod annotation;
 mod compatibility;
 mod condition;
 mod duration;
@@ -28,6 +29,7 @@ mod workloads;
 pub use access_policy::{
     AccessPolicy, AccessPolicySpec, Action, PrivilegedAccessPolicy, WorkloadSetOrSelector,
 };
+pub use annotation::{Annotation, Expiry, ServiceLimits, TimeError, parse_limit, parse_time};
 pub use compatibility::{COMPATIBILITY, Compatibility, CompatibilityError};
 pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;

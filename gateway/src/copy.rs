@@ -145,6 +145,18 @@ impl Counters {
         }
     }
 
+    /// What counts bytes to the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_to_peer(&self) -> &Bytes {
+        &self.to_peer
+    }
+
+    /// What counts bytes from the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_from_peer(&self) -> &Bytes {
+        &self.from_peer
+    }
+
     /// Counts bytes that came from the peer.
     pub(crate) fn received(&self, entry: &Entry, length: usize) {
         self.from_peer.inc_by(length as u64);

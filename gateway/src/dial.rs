@@ -244,6 +244,7 @@ pub(crate) async fn secure(
             peer: peer.clone(),
             dialled: true,
             address,
+            gateway: Some(gateway.clone()),
             chain,
             own: world.identity.fingerprint(),
         };

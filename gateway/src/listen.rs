@@ -188,6 +188,7 @@ async fn handle(
         peer,
         dialled: false,
         address,
+        gateway: None,
         chain,
         own: world.identity.fingerprint(),
     };

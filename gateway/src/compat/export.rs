@@ -290,6 +290,12 @@ async fn open(
         record.outcome = Outcome::MissingExport;
         return refuse(&record, answer);
     };
+    if world.relayed(export).is_some() {
+        // The dialect has no place for the hops, so that a loop would never be found.
+        record.outcome = Outcome::Loop;
+        record.detail = "a peer of this dialect isn't relayed";
+        return refuse(&record, answer);
+    }
     let (socket, host, target) = match connect(&state, world, export).await {
         Ok(connected) => connected,
         Err((outcome, text)) => {
@@ -378,6 +384,7 @@ fn record<'a>(request: &'a str, world: Option<&'a World>, known: &'a Known) -> R
         import: None,
         peer: Some(known.link().peer()),
         export: None,
+        via: &[],
         detail: "",
     }
 }

@@ -137,7 +137,7 @@ impl Caller {
     }
 
     /// Reads until the end, which has to come in order.
-    pub(super) async fn to_end(&mut self) -> io::Result<String> {
+    pub(super) async fn until_end(&mut self) -> io::Result<String> {
         let rest = soon("the end", self.stream.read_to_end(&mut self.rest)).await;
         rest.map(|_| String::from_utf8(std::mem::take(&mut self.rest)).unwrap())
     }

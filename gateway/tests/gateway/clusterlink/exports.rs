@@ -72,7 +72,7 @@ async fn row_87_clusterlinks_exchange_with_a_gateway_that_exports() {
     let mut data = tunnel(&pair).await;
     data.send("all of it").await.unwrap();
     data.end().await;
-    assert_eq!(data.to_end().await.unwrap(), "all of it");
+    assert_eq!(data.until_end().await.unwrap(), "all of it");
     pair.east.decides("export", "allowed", 1.0).await;
     let ended = "weft_connections_ended_total{side=\"export\",reason=\"complete\"}";
     pair.east.counts(ended, 1.0).await;
@@ -194,7 +194,7 @@ async fn row_88_what_follows_connect_at_once_arrives_and_is_no_request() {
     let early = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
     let answer = data.ask(&(connect("none") + early)).await.unwrap();
     assert_eq!(answer.status, 403);
-    assert_eq!(data.to_end().await.unwrap_or_default(), "");
+    assert_eq!(data.until_end().await.unwrap_or_default(), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,7 +324,7 @@ async fn a_changed_snapshot_cuts_what_lives() {
     let mut data = tunnel(&pair).await;
     lives(&mut data).await;
     pair.east.apply(&plan("denied")).await;
-    assert!(data.to_end().await.is_err());
+    assert!(data.until_end().await.is_err());
     // No longer opted in; also what only waits for its next request.
     pair.east.apply(&plan("again").allow_all()).await;
     let mut data = tunnel(&pair).await;
@@ -334,8 +334,8 @@ async fn a_changed_snapshot_cuts_what_lives() {
     pair.east
         .apply(&pair.east_plan().revision("out").allow_all())
         .await;
-    assert!(data.to_end().await.is_err());
-    assert!(control.to_end().await.unwrap_or_default().is_empty());
+    assert!(data.until_end().await.is_err());
+    assert!(control.until_end().await.unwrap_or_default().is_empty());
     let series = "weft_gateway_connections_ended_total{reason=\"not_opted_in\"}";
     pair.east.counts(series, 2.0).await;
     // Revoked.
@@ -346,7 +346,7 @@ async fn a_changed_snapshot_cuts_what_lives() {
     pair.east
         .apply(&revoked.revoked(&pair.west_leaf.certificate))
         .await;
-    assert!(data.to_end().await.is_err());
+    assert!(data.until_end().await.is_err());
     let series = "weft_gateway_connections_ended_total{reason=\"revoked\"}";
     pair.east.counts(series, 1.0).await;
 }
@@ -358,11 +358,11 @@ async fn a_drain_waits_for_tunnels_and_takes_no_new_ones() {
     let mut control = west(&pair, GO).await;
     assert_eq!(control.health().await.unwrap().status, 200);
     let drain = tokio::spawn(pair.east.running.drain(crate::common::PATIENCE));
-    assert!(control.to_end().await.unwrap_or_default().is_empty());
+    assert!(control.until_end().await.unwrap_or_default().is_empty());
     data.send("still").await.unwrap();
     assert_eq!(data.read(5).await.unwrap(), "still");
     data.end().await;
-    assert_eq!(data.to_end().await.unwrap(), "");
+    assert_eq!(data.until_end().await.unwrap(), "");
     crate::common::soon("the drain", drain).await.unwrap();
 }
 
