@@ -112,7 +112,10 @@ impl Planner {
                 && object.metadata.name == peer
             {
                 let annotations = &mut object.metadata.annotations;
-                annotations.insert(api::COMPATIBILITY.to_owned(), "clusterlink".to_owned());
+                annotations.insert(
+                    api::Annotation::Compatibility.key().to_owned(),
+                    "clusterlink".to_owned(),
+                );
             }
         }
         self
