@@ -180,7 +180,7 @@ async fn measure(
     latencies.sort_unstable();
     let percentile = |share: f64| {
         let index = (latencies.len() as f64 * share) as usize;
-        let nanoseconds = latencies.get(index).or(latencies.last())?;
+        let nanoseconds = latencies.get(index).or_else(|| latencies.last())?;
         Some(*nanoseconds as f64 / 1e3)
     };
     Ok(Outcome {

@@ -122,7 +122,9 @@ impl<'a> Rounds<'a> {
                     }
                 };
                 pair.empty_logs()?;
-                let cpu = outcome.cpu_per_unit().map_or("-".to_owned(), digits);
+                let cpu = outcome
+                    .cpu_per_unit()
+                    .map_or_else(|| "-".to_owned(), digits);
                 // A string takes everything.
                 let _ = write!(line, " {} {cpu}", pair.kind());
                 self.results.cells.push(Cell {

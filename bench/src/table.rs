@@ -1,5 +1,7 @@
 //! The results as Markdown.
 
+mod aims;
+
 use std::fmt::Write as _;
 
 use crate::load::{Outcome, Work};
@@ -15,6 +17,7 @@ type Figure = fn(&Outcome) -> Option<f64>;
 pub fn render(results: &Results) -> String {
     [
         place(results),
+        aims::render(results),
         cpu(results),
         ratios(results),
         rates(results),
@@ -315,7 +318,7 @@ fn works(results: &Results) -> Vec<Work> {
     works
 }
 
-struct Table {
+pub(super) struct Table {
     text: String,
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fabric::api::{FailedImport, GatewayReportStatus, PeerReport};
 use fabric::name::ObjectName;
@@ -327,6 +327,7 @@ impl Follower {
             tracing::warn!(%error, "a certificate can't be read; the one before stays");
         }
         state.compat.grants.know(self.identities.grants());
+        let started = Instant::now();
         let world = snapshot.and_then(|snapshot| self.world(snapshot));
         let old = state.world();
         let is_same = match (&old, &world) {
@@ -369,6 +370,7 @@ impl Follower {
             revision = revision.as_ref().map(Revision::as_str),
             connections.cut = cut,
             gateways.cut = gone,
+            swap.microseconds = started.elapsed().as_micros() as u64,
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);
