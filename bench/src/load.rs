@@ -78,6 +78,15 @@ impl Work {
         name == kind || name == self.to_string()
     }
 
+    /// How many operations one unit of the tables is; bulk has none.
+    #[must_use]
+    pub const fn operations(self) -> f64 {
+        match self {
+            Self::Upload(_) | Self::Download(_) => 1.0,
+            Self::Short(_) | Self::PingPong(_) => self.unit_size(),
+        }
+    }
+
     /// How many bytes or operations one unit of the tables is.
     const fn unit_size(self) -> f64 {
         match self {
