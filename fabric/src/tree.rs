@@ -9,12 +9,13 @@ mod blob;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use unicode_normalization::UnicodeNormalization;
 
 use crate::diagnostic::{Code, Diagnostic, Effect, Span};
 use crate::document;
+use crate::fabric::Checked;
 use crate::name::PeerName;
 use crate::origin::Revision;
 
@@ -45,6 +46,8 @@ struct Entries {
     files: BTreeMap<Arc<str>, Arc<Blob>>,
     diagnostics: Vec<Diagnostic>,
     frozen: BTreeSet<Scope>,
+    /// What a check has found here.
+    checked: OnceLock<Arc<Checked>>,
 }
 
 /// Collects a [`Tree`] entry by entry.
@@ -134,6 +137,7 @@ impl Tree {
             files: BTreeMap::new(),
             diagnostics: Vec::new(),
             frozen: BTreeSet::new(),
+            checked: OnceLock::new(),
         };
         TreeBuilder {
             tree,
@@ -186,6 +190,33 @@ impl Tree {
     #[must_use]
     pub fn frozen(&self) -> &BTreeSet<Scope> {
         &self.0.frozen
+    }
+
+    /// The same tree with what was kept of its check by [`to_kept`](Self::to_kept): of the very same
+    /// files under the same limits, by the same build ([`KEPT_BY`]).
+    #[must_use]
+    pub fn with_kept(self, kept: &[u8]) -> Self {
+        if let Some(checked) = Checked::from_kept(kept) {
+            self.set_checked(Arc::new(checked));
+        }
+        self
+    }
+
+    /// What is to be kept of the tree's check; none where it wasn't checked, or where what was found
+    /// can't serve another check.
+    #[must_use]
+    pub fn to_kept(&self) -> Option<Vec<u8>> {
+        self.checked()?.to_kept()
+    }
+
+    /// What a check has found in the tree.
+    pub(crate) fn checked(&self) -> Option<&Arc<Checked>> {
+        self.0.checked.get()
+    }
+
+    /// Notes what a check has found; the first one counts.
+    pub(crate) fn set_checked(&self, checked: Arc<Checked>) {
+        let _ = self.0.checked.set(checked);
     }
 
     /// What is wrong with the tree's entries themselves.
@@ -344,6 +375,16 @@ impl TreeBuilder {
     }
 
     fn find_twins(&mut self) {
+        // Lower case is its own fold, and then the map can't hold another one.
+        let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        if self
+            .tree
+            .files
+            .keys()
+            .all(|path| path.bytes().all(is_plain))
+        {
+            return;
+        }
         let mut folded: BTreeMap<String, &Arc<str>> = BTreeMap::new();
         let mut twins = Vec::new();
         for path in self.tree.files.keys() {

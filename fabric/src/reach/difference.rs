@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::diagram::{Diagram, Entangled, Operation};
 use super::engine::Engine;
-use super::network::{End, Network, Way};
+use super::network::{Differing, End, Network, Way};
 use super::policies::{Decided, Sides, State};
 use super::region::{self, Region};
 use super::{Clients, Difference, Flip, Route};
@@ -40,15 +40,23 @@ struct Comparison<'a> {
 
 /// Compares two states.
 pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
+    let differing = before.zip(after);
+    let differing = differing.and_then(|(before, after)| Differing::between(before, after));
+    let network = |fabric| Network::of(fabric, differing.as_ref());
+    let (before, after) = (before.map(network), after.map(network));
+    let networks = || [&before, &after].into_iter().flatten();
+    let peers: BTreeSet<&PeerName> = networks().flat_map(Network::peers).collect();
     let mut engine = Engine::default();
-    for (fabric, state) in [(before, State::Before), (after, State::After)] {
-        if let Some(fabric) = fabric {
-            engine.policies.add(fabric, state);
+    for (network, state) in [(&before, State::Before), (&after, State::After)] {
+        if let Some(network) = network {
+            let units = network.fabric.units.iter();
+            let units = units.filter(|(name, _)| peers.contains(name));
+            engine.policies.add(network.fabric, units, state);
         }
     }
     let mut comparison = Comparison {
-        before: before.map(Network::new),
-        after: after.map(Network::new),
+        before,
+        after,
         engine,
         described: HashMap::new(),
         left: ALL_STEPS,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Verdict, Why};
 use crate::api::{AccessPolicySpec, Action, Object};
 use crate::attributes::Labels;
-use crate::fabric::{Fabric, Item};
+use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{ObjectKey, PeerName};
 use crate::policy::{Aspects, Conditions, Rule};
 
@@ -116,8 +116,13 @@ impl Decided {
 // === impl NumberedPolicies ===
 
 impl<'a> NumberedPolicies<'a> {
-    /// Adds the policies of a state.
-    pub(super) fn add(&mut self, fabric: &'a Fabric, state: State) {
+    /// Adds the policies of a state that count in some units.
+    pub(super) fn add(
+        &mut self,
+        fabric: &'a Fabric,
+        units: impl IntoIterator<Item = (&'a PeerName, &'a Unit)>,
+        state: State,
+    ) {
         let shared = fabric.policies.iter();
         let shared: Vec<_> = shared
             .filter_map(|policy| Some((policy, self.number(None, &policy.item, state)?)))
@@ -125,7 +130,7 @@ impl<'a> NumberedPolicies<'a> {
         // Peers with the same labels have the same ones of them.
         let mut selected: HashMap<&Labels, Vec<PolicyNumber>> = HashMap::new();
         let mut all = BTreeMap::new();
-        for (name, unit) in &fabric.units {
+        for (name, unit) in units {
             let mut tiers: BTreeMap<Option<&'a str>, Vec<PolicyNumber>> = BTreeMap::new();
             let labels = &unit.attributes.labels;
             let of_labels = selected.entry(labels).or_insert_with(|| {
@@ -140,7 +145,7 @@ impl<'a> NumberedPolicies<'a> {
                 let Some(number) = self.number(Some(name), item, state) else {
                     continue;
                 };
-                match item.resource().key.namespace.as_deref() {
+                match item.key().namespace.as_deref() {
                     None => privileged.push(number),
                     namespace => tiers.entry(namespace).or_default().push(number),
                 }
@@ -203,7 +208,7 @@ impl<'a> NumberedPolicies<'a> {
             Object::PrivilegedAccessPolicy(policy) => &policy.spec,
             _ => return None,
         };
-        let key = &item.resource().key;
+        let key = item.key();
         let rule = Rule {
             key: key.clone(),
             origin: item.origin(),

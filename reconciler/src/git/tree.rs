@@ -21,6 +21,8 @@ pub struct BlobCache {
     /// Files that had to be read out of the object database.
     read: usize,
     blobs: HashMap<(Oid, Wanted), Cached>,
+    /// The trees that were read, whose checks are kept on disk.
+    trees: HashMap<Oid, Tree>,
     limits: Option<Limits>,
     /// Entries last used in an older generation are dropped by [`sweep`](Self::sweep).
     generation: u64,
@@ -71,8 +73,13 @@ impl BlobCache {
         let Some(disk) = &self.disk else {
             return Ok(());
         };
-        let used = self.blobs.iter();
-        disk.save(used.map(|((id, wanted), cached)| (*id, *wanted, cached.size, &*cached.blob)))
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        let blobs = self.blobs.iter();
+        let blobs = blobs.map(|((id, wanted), cached)| (*id, *wanted, cached.size, &*cached.blob));
+        let trees = self.trees.iter().map(|(id, tree)| (*id, tree));
+        disk.save(blobs, (trees, limits))
     }
 
     /// How many files had to be read out of an object database.
@@ -105,6 +112,7 @@ impl BlobCache {
         // What was read under other limits may have come out otherwise.
         if self.limits.replace(*limits) != Some(*limits) {
             self.blobs.clear();
+            self.trees.clear();
         }
         let Some(disk) = &mut self.disk else { return };
         if let Err(error) = disk.begin(repository, &limits.document) {
@@ -115,6 +123,19 @@ impl BlobCache {
             tracing::warn!(reason, "what other runs have read isn't used");
             self.disk = None;
         }
+    }
+
+    /// A tree with what was kept of its check.
+    fn with_check(&mut self, id: Oid, tree: Tree, limits: &Limits) -> Tree {
+        let Some(disk) = &self.disk else {
+            return tree;
+        };
+        let tree = match disk.check(id, limits) {
+            Some(kept) => tree.with_kept(kept),
+            None => tree,
+        };
+        self.trees.insert(id, tree.clone());
+        tree
     }
 
     /// The size of a blob that is held, for whatever it was wanted.
@@ -178,7 +199,8 @@ pub(super) fn read(
         limits,
         builder: Tree::builder(commit.revision(), *limits),
     };
-    walk.run(root, cache)
+    let tree = walk.run(root, cache)?;
+    Ok(cache.with_check(root, tree, limits))
 }
 
 /// How many entries, directories too, are looked at: a tree may name the same subtree many times at
@@ -308,6 +330,8 @@ fn is_malformed(name: &[u8]) -> bool {
 }
 
 /// Reads what a tree's files say, on all processors: whoever builds the fabric of it finds it done.
+///
+/// What was kept of a file is left for whoever asks: of most files nobody does.
 pub fn read_ahead(tree: &Tree) {
     /// So many files are taken at once: few enough to spread, enough to spare the counter.
     const BATCH: usize = 32;
@@ -324,6 +348,7 @@ pub fn read_ahead(tree: &Tree) {
                     Place::Authority | Place::PeerCertificate => {
                         blob.certificates();
                     }
+                    _ if blob.is_kept() => {}
                     _ => {
                         blob.resources();
                     }
