@@ -67,6 +67,16 @@ struct Seen {
     is_over: bool,
 }
 
+/// A file as another tree has taken it, to be taken again without being looked at: nothing was
+/// reported of it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    path: Arc<str>,
+    blob: Arc<Blob>,
+    size: u64,
+    is_read: bool,
+}
+
 /// What an entry of the repository is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
@@ -331,6 +341,52 @@ impl TreeBuilder {
             return;
         }
         self.tree.files.insert(path, blob);
+    }
+
+    /// How much is reported so far.
+    #[must_use]
+    pub const fn reported(&self) -> usize {
+        self.tree.diagnostics.len()
+    }
+
+    /// A file that was added just now, for another tree under the same limits; `is_read` as
+    /// [`visit`](Self::visit) has said.
+    #[must_use]
+    pub fn taken(&self, path: &[u8], size: u64, is_read: bool, blob: &Arc<Blob>) -> Taken {
+        let path = String::from_utf8_lossy(path);
+        let known = self.tree.files.get_key_value(&*path);
+        Taken {
+            path: known.map_or_else(|| path.as_ref().into(), |(path, _)| Arc::clone(path)),
+            blob: Arc::clone(blob),
+            size,
+            is_read,
+        }
+    }
+
+    /// Takes files again, all of them; false and none of them where that goes beyond a limit.
+    pub fn take_again(&mut self, files: &[Taken]) -> bool {
+        for (is_read, seen) in [(true, &self.read), (false, &self.searched)] {
+            let files = || files.iter().filter(move |file| file.is_read == is_read);
+            let bytes: u64 = files().map(|file| file.size).sum();
+            if seen.files + files().count() > self.limits.files
+                || seen.bytes + bytes > self.limits.bytes
+            {
+                return false;
+            }
+        }
+        for file in files {
+            let seen = match file.is_read {
+                true => &mut self.read,
+                false => &mut self.searched,
+            };
+            seen.files += 1;
+            seen.bytes += file.size;
+            if file.is_read {
+                let (path, blob) = (Arc::clone(&file.path), Arc::clone(&file.blob));
+                self.tree.files.insert(path, blob);
+            }
+        }
+        true
     }
 
     /// The finished tree.

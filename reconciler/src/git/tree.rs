@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use fabric::tree::{Blob, EntryKind, Limits, Place, Tree, TreeBuilder, Visit};
+use fabric::tree::{Blob, EntryKind, Limits, Place, Taken, Tree, TreeBuilder, Visit};
 use git2::Oid;
 
 use super::disk::{CacheError, Disk};
@@ -21,6 +21,8 @@ pub struct BlobCache {
     /// Files that had to be read out of the object database.
     read: usize,
     blobs: HashMap<(Oid, Wanted), Cached>,
+    /// The directories of peers that were walked since the last sweep, by their ids and paths.
+    units: HashMap<(Oid, Vec<u8>), Listing>,
     /// The trees that were read, whose checks are kept on disk.
     trees: HashMap<Oid, Tree>,
     limits: Option<Limits>,
@@ -42,6 +44,13 @@ pub(super) enum Wanted {
     Search,
 }
 
+/// What a directory holds, all the way down; nothing was reported of it.
+#[derive(Debug)]
+struct Listing {
+    entries: usize,
+    files: Vec<Taken>,
+}
+
 struct Walk<'a> {
     repository: &'a git2::Repository,
     odb: git2::Odb<'a>,
@@ -49,6 +58,10 @@ struct Walk<'a> {
     path: &'a Path,
     limits: &'a Limits,
     builder: TreeBuilder,
+    /// Entries that were looked at.
+    entries: usize,
+    /// The files of the directory at hand.
+    files: Vec<Taken>,
 }
 
 // === impl BlobCache ===
@@ -105,6 +118,7 @@ impl BlobCache {
         let generation = self.generation;
         self.blobs
             .retain(|_, cached| cached.generation == generation);
+        self.units.clear();
         self.generation += 1;
     }
 
@@ -112,6 +126,7 @@ impl BlobCache {
         // What was read under other limits may have come out otherwise.
         if self.limits.replace(*limits) != Some(*limits) {
             self.blobs.clear();
+            self.units.clear();
             self.trees.clear();
         }
         let Some(disk) = &mut self.disk else { return };
@@ -198,6 +213,8 @@ pub(super) fn read(
         path,
         limits,
         builder: Tree::builder(commit.revision(), *limits),
+        entries: 0,
+        files: Vec::new(),
     };
     let tree = walk.run(root, cache)?;
     Ok(cache.with_check(root, tree, limits))
@@ -214,17 +231,53 @@ pub(super) const fn max_entries(limits: &Limits) -> usize {
 
 impl Walk<'_> {
     fn run(mut self, root: Oid, cache: &mut BlobCache) -> Result<Tree, Error> {
+        self.walk(root, Vec::new(), cache)?;
+        Ok(self.builder.finish())
+    }
+
+    /// Walks the directory of a peer, unless the very same was walked at the same place before.
+    fn unit(&mut self, id: Oid, directory: Vec<u8>, cache: &mut BlobCache) -> Result<(), Error> {
+        let key = (id, directory);
+        let known = cache.units.get(&key);
+        if let Some(known) = known
+            && self.entries + known.entries <= max_entries(self.limits)
+            && self.builder.take_again(&known.files)
+        {
+            self.entries += known.entries;
+            return Ok(());
+        }
+        let (entries, reported) = (self.entries, self.builder.reported());
+        self.files.clear();
+        self.walk(id, key.1.clone(), cache)?;
+        if self.builder.reported() == reported {
+            let listing = Listing {
+                entries: self.entries - entries,
+                files: std::mem::take(&mut self.files),
+            };
+            cache.units.insert(key, listing);
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, top: Oid, path: Vec<u8>, cache: &mut BlobCache) -> Result<(), Error> {
         let limit = max_entries(self.limits);
-        let mut entries = 0;
-        let mut pending = vec![(root, Vec::new())];
+        let is_unit = |directory: &[u8]| {
+            let name = directory.strip_prefix(b"peers/");
+            path.is_empty() && name.is_some_and(|name| !name.contains(&b'/'))
+        };
+        let mut pending = vec![(top, path.clone())];
         while let Some((id, directory)) = pending.pop() {
+            if is_unit(&directory) {
+                self.unit(id, directory, cache)?;
+                continue;
+            }
             let tree = self
                 .repository
                 .find_tree(id)
                 .map_err(|source| self.unreadable(&directory, source))?;
             for entry in tree.iter() {
-                entries += 1;
-                if entries > limit {
+                self.entries += 1;
+                if self.entries > limit {
                     let place = format!("commit {}", self.commit);
                     return Err(Error::TooManyEntries { place, limit });
                 }
@@ -259,7 +312,7 @@ impl Walk<'_> {
                 }
             }
         }
-        Ok(self.builder.finish())
+        Ok(())
     }
 
     fn file(&mut self, path: &[u8], id: Oid, cache: &mut BlobCache) -> Result<(), Error> {
@@ -289,7 +342,10 @@ impl Walk<'_> {
                 blob
             }
         };
-        self.builder.add(path, blob);
+        let is_read = wanted == Wanted::Read;
+        self.builder.add(path, Arc::clone(&blob));
+        self.files
+            .push(self.builder.taken(path, size, is_read, &blob));
         Ok(())
     }
 
