@@ -41,6 +41,8 @@ pub(super) struct CheckedUnit {
     pub(super) linked: Arc<[KeptDiagnostic]>,
     /// The peers that its imports lead to.
     pub(super) sources: Arc<BTreeSet<PeerName>>,
+    /// The moments at which its policies end.
+    pub(super) ends: Arc<BTreeSet<Timestamp>>,
 }
 
 /// A diagnostic as it is kept: whole.
@@ -185,15 +187,33 @@ impl<'a> Known<'a> {
         if now < checked.now || changes.units.iter().any(is_old) {
             return None;
         }
-        let names = files.units.keys();
-        let names = names.filter_map(|directory| directory.parse::<PeerName>().ok());
+        // What has ended since then counted then, and doesn't now.
+        let has_ended = |end: Timestamp| checked.now < end && end <= now;
+        let mut shared = files.shared.policies.iter();
+        if shared.any(|policy| policy.item.expires().is_some_and(has_ended)) {
+            return None;
+        }
+        let names = files.units.iter();
+        let names: Vec<(PeerName, &UnitScope)> = names
+            .filter_map(|(directory, unit)| Some((directory.parse().ok()?, unit)))
+            .collect();
+        let mut offers = changes.offers;
+        offers.extend(names.iter().filter_map(|(name, unit)| {
+            let is_other = match checked.units.get(name) {
+                Some(unit) => unit.ends.iter().copied().any(has_ended),
+                None => unit.ends().any(has_ended),
+            };
+            is_other.then(|| name.clone())
+        }));
         let is_affected = |name: &PeerName| {
             checked.units.get(name).is_none_or(|unit| {
                 unit.until <= now
                     || changes.units.contains(name)
-                    || !unit.sources.is_disjoint(&changes.offers)
+                    || offers.contains(name)
+                    || !unit.sources.is_disjoint(&offers)
             })
         };
+        let names = names.into_iter().map(|(name, _)| name);
         Some(Self {
             checked,
             affected: names.filter(is_affected).collect(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::link::Findings;
-use super::{Fabric, LinkedImport, Unit};
+use super::{Fabric, Item, LinkedImport, Unit};
 use crate::api::Object;
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
 use crate::effort::{self, Effort};
@@ -66,6 +66,8 @@ pub(super) fn link(fabric: &mut Fabric, findings: &mut Findings) -> Effort {
         if let Some(diagnostics) = findings.of(peer) {
             check_ports(unit, diagnostics);
             unit.sources = Arc::new(sources(unit));
+            let ends = unit.policies.iter().filter_map(Item::expires);
+            unit.ends = Arc::new(ends.collect());
         }
     }
     effort

@@ -49,7 +49,7 @@ pub(super) fn link(
 ) -> Option<Linked> {
     let mut diagnostics = Vec::new();
     let mut findings = Findings::default();
-    let mut fabric = Fabric::new(head.revision().clone(), shared);
+    let mut fabric = Fabric::new(head.revision().clone(), shared, now);
     fabric.unknown = unknown;
     let peers: BTreeSet<PeerName> = units.keys().chain(&fabric.unknown).cloned().collect();
     let trust =
@@ -64,6 +64,7 @@ pub(super) fn link(
             })
             .map(|mut unit| {
                 unit.sources = Arc::clone(&checked.sources);
+                unit.ends = Arc::clone(&checked.ends);
                 unit
             }),
             None => {
@@ -163,6 +164,7 @@ impl Findings {
                     by_itself: kept(&found.by_itself),
                     linked: kept(&found.linked),
                     sources: Arc::clone(&unit.sources),
+                    ends: Arc::clone(&unit.ends),
                 };
                 checked.units.insert(name.clone(), unit);
             } else if old.is_some() {
@@ -220,6 +222,7 @@ impl Unit {
             instance: scope.instance,
             certificates: scope.leaves,
             sources: Arc::default(),
+            ends: Arc::default(),
         };
         for item in scope.items {
             match item.key().kind {

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::checked::{CheckedUnit, Known};
 use super::{Item, SharedPolicy};
-use crate::api::{LabelSelector, Object, parse_selector};
+use crate::api::{Annotation, LabelSelector, Object, parse_selector};
 use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
 use crate::identity::{self, CertificateFacts};
 use crate::name::{Kind, ObjectKey, PeerName};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
-
-/// The annotation that says for which peers a shared policy is.
-const PEERS_ANNOTATION: &str = "weft.dev/peers";
 
 /// Everything outside `peers/`.
 #[derive(Debug, Default)]
@@ -267,6 +266,20 @@ impl UnitScope {
         }
     }
 
+    /// The moments at which its policies end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let is_policy = |item: &&Item| {
+            matches!(
+                item.key().kind,
+                Kind::AccessPolicy | Kind::PrivilegedAccessPolicy
+            )
+        };
+        self.items
+            .iter()
+            .filter(is_policy)
+            .filter_map(Item::expires)
+    }
+
     fn sort(&mut self) {
         self.items.sort_by(|a, b| a.key().cmp(b.key()));
     }
@@ -438,7 +451,7 @@ fn selected_peers(item: &Item) -> Option<LabelSelector> {
     let Object::PrivilegedAccessPolicy(policy) = item.object() else {
         return None;
     };
-    let text = policy.metadata.annotations.get(PEERS_ANNOTATION)?;
+    let text = policy.metadata.annotations.get(Annotation::Peers.key())?;
     // One that can't be understood froze the shared files, so it is never in force for everybody.
     parse_selector(text).ok()
 }

@@ -304,6 +304,21 @@ fn what_time_tells_is_asked_again() {
     }
 }
 
+/// Days from the first moment of the tests: some on which policies end, and certificates come due.
+const DAYS: [i64; 6] = [0, 1, 240, 241, 333, 334];
+
+/// A policy that ends in the middle of one of the days.
+fn expiring(text: &str, day: i64) -> String {
+    let end = now() + SignedDuration::from_hours(24 * day + 12);
+    text.replace(
+        "{name: p",
+        &format!(
+            "{{annotations: {{weft.dev/expires: {:?}}}, name: p",
+            end.to_string()
+        ),
+    )
+}
+
 /// A file of a unit and what stands there; nothing removes it.
 fn change() -> impl Strategy<Value = (String, Option<String>)> {
     let text = |unit: &'static str| {
@@ -329,10 +344,16 @@ fn change() -> impl Strategy<Value = (String, Option<String>)> {
             6 => (names(), 9000..9003_u16, peers(), names()).prop_map(|(name, port, from, what)| {
                 import("shop", name, port, from, &format!("pay/{what}"))
             }),
-            6 => (namespaces(), prop::sample::select(&["allow", "deny"][..]), keys, peers(), prop::sample::select(&["", "bank", "legder"][..]))
-                .prop_map(|(namespace, action, key, value, to)| {
+            6 => (
+                    prop::option::of(prop::sample::select(&DAYS[..])),
+                    namespaces(), prop::sample::select(&["allow", "deny"][..]), keys, peers(), prop::sample::select(&["", "bank", "legder"][..]))
+                .prop_map(|(day, namespace, action, key, value, to)| {
                     let namespace = (namespace != "none").then_some(namespace);
-                    policy(namespace, action, key, value, to)
+                    let text = policy(namespace, action, key, value, to);
+                    match day {
+                        Some(day) => expiring(&text, day),
+                        None => text,
+                    }
                 }),
             1 => Just(peer(unit, "{region: us}")),
             1 => Just(export("pay", "bank", 1).replace("bank.example.com", "127.0.0.1")),
@@ -386,11 +407,11 @@ proptest! {
         first in prop::collection::vec(change(), 0..5),
         second in prop::collection::vec(change(), 0..3),
         third in prop::collection::vec(change(), 0..3),
-        (hours, more) in (0..400_i64, 0..30_i64),
+        (days, more) in (prop::sample::select(&DAYS[..]), 0..30_i64),
     ) {
         let mut files = mesh();
         apply(&mut files, first);
-        let (base, then) = (now() + SignedDuration::from_hours(24 * hours), SignedDuration::from_hours(more));
+        let (base, then) = (now() + SignedDuration::from_hours(24 * days), SignedDuration::from_hours(more));
         let mut old = files.tree("base");
         let mut before = build(&old, &LastGood::default(), base);
         for (step, changes) in [second, third].into_iter().enumerate() {

@@ -94,11 +94,12 @@ impl Tunnel {
         loop {
             {
                 let state = self.shared.state.lock();
-                if let Some(broken) = &state.broken {
-                    return Err(broken.clone());
-                }
+                // Also when it is broken by now: the service has seen it, and no other one may.
                 if state.accepted {
                     return Ok(());
+                }
+                if let Some(broken) = &state.broken {
+                    return Err(broken.clone());
                 }
             }
             self.shared.incoming.notified().await;
@@ -155,6 +156,22 @@ impl Tunnel {
             }
             self.shared.incoming.notified().await;
         }
+    }
+
+    /// What has been received by now, as far as it fits.
+    #[must_use]
+    pub fn received(&self, at_most: usize) -> BytesMut {
+        let mut received = BytesMut::new();
+        let mut state = self.shared.state.lock();
+        while let Some(chunk) = state.chunks.front() {
+            let bytes = chunk.bytes();
+            if received.len() + bytes.len() > at_most {
+                break;
+            }
+            received.extend_from_slice(bytes);
+            state.chunks.pop_front();
+        }
+        received
     }
 
     /// Gives the other side credit for bytes that were passed on.
@@ -232,6 +249,17 @@ impl Drop for Tunnel {
 
 fn broken_by(_: FrameError) -> Broken {
     Broken::Ended(Reason::Protocol)
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Merged(bytes) => bytes,
+        }
+    }
 }
 
 // === impl Shared ===
