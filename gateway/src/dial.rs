@@ -10,14 +10,14 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
 use crate::resolve::{connect, share};
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tls;
+use crate::tls::handshake;
 use crate::tunnel::{Connection, ConnectionFacts};
 use crate::world::World;
 
@@ -186,29 +186,20 @@ async fn dial_one(
         .map_err(|failure| error("tls", &failure))?;
     let handshake = async {
         let name = tls::server_name(peer);
-        let mut stream = TlsConnector::from(config)
-            .connect(name, socket)
+        let secured = handshake::connect(config, name, socket)
             .await
             .map_err(|failure| error(tls::failure(&failure), &failure))?;
-        let (_, session) = stream.get_mut();
-        session.set_buffer_limit(Some(TLS_BUFFER));
-        if session.alpn_protocol() != Some(ALPN_WEFT) {
+        if !secured.is_weft {
             return Err(error("no_protocol", &"it doesn't speak weft/1"));
         }
-        let chain = session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
         let facts = ConnectionFacts {
             peer: peer.clone(),
             dialled: true,
             address,
-            chain,
+            chain: secured.chain,
             own: world.identity.fingerprint(),
         };
-        link::start(state, stream.into(), facts).await
+        link::start(state, secured.link, facts).await
     };
     timeout(timeouts.handshake, handshake)
         .await

@@ -17,13 +17,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use crate::limits::{self, Slot};
 use crate::link;
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tls;
+use crate::tls::handshake::{self, Greeting, Secured};
 use crate::tunnel::ConnectionFacts;
 
 /// After a failed accept, mostly for want of descriptors: until some are free.
@@ -144,9 +145,15 @@ fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str
     }
 }
 
+/// What was agreed with whoever connected.
+enum Agreed {
+    Weft(Secured),
+    Http(TlsStream<TcpStream>),
+}
+
 async fn handle(
     state: Arc<State>,
-    socket: TcpStream,
+    mut socket: TcpStream,
     address: SocketAddr,
     handshake: (OwnedSemaphorePermit, Slot<IpAddr>),
     http: Arc<Semaphore>,
@@ -157,37 +164,45 @@ async fn handle(
         return refused("no_snapshot", "");
     };
     let limit = state.config.timeouts.handshake;
-    let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
-    let mut stream = match timeout(limit, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
+    let config = Arc::clone(&world.server);
+    let secure = async {
+        Ok(match handshake::greeting(&mut socket).await? {
+            Greeting::Weft(received) => {
+                Agreed::Weft(handshake::accept(config, socket, received).await?)
+            }
+            Greeting::Other(accepted) => {
+                let handshake = StartHandshake::from_parts(accepted, socket);
+                Agreed::Http(handshake.into_stream(config).await?)
+            }
+        })
+    };
+    let secured = match timeout(limit, Box::pin(secure)).await {
+        Ok(Ok(Agreed::Weft(secured))) => secured,
+        Ok(Ok(Agreed::Http(stream))) => {
+            let (_, session) = stream.get_ref();
+            let chain = session.peer_certificates().unwrap_or_default();
+            if let Err(error) = world.client_peer(chain) {
+                return refused(error.as_str(), "");
+            }
+            drop(handshake);
+            state.metrics.handshake("accept", "ok");
+            return serve_http(&state, stream, &http).await;
+        }
         Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
         Err(_) => return refused("timeout", ""),
     };
-    let (_, session) = stream.get_mut();
-    session.set_buffer_limit(Some(TLS_BUFFER));
-    let chain: Vec<_> = session
-        .peer_certificates()
-        .unwrap_or_default()
-        .iter()
-        .map(|certificate| certificate.clone().into_owned())
-        .collect();
-    let peer = match world.client_peer(&chain) {
+    let peer = match world.client_peer(&secured.chain) {
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    if session.alpn_protocol() != Some(ALPN_WEFT) {
-        drop(handshake);
-        state.metrics.handshake("accept", "ok");
-        return serve_http(&state, stream, &http).await;
-    }
     let facts = ConnectionFacts {
         peer,
         dialled: false,
         address,
-        chain,
+        chain: secured.chain,
         own: world.identity.fingerprint(),
     };
-    match timeout(limit, link::start(&state, stream.into(), facts)).await {
+    match timeout(limit, link::start(&state, secured.link, facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
         Err(_) => refused("timeout", ""),
