@@ -148,7 +148,7 @@ fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str
 /// What was agreed with whoever connected.
 enum Agreed {
     Weft(Secured),
-    Http(TlsStream<TcpStream>),
+    Http(Box<TlsStream<TcpStream>>),
 }
 
 async fn handle(
@@ -171,8 +171,8 @@ async fn handle(
                 Agreed::Weft(handshake::accept(config, socket, received).await?)
             }
             Greeting::Other(accepted) => {
-                let handshake = StartHandshake::from_parts(accepted, socket);
-                Agreed::Http(handshake.into_stream(config).await?)
+                let handshake = StartHandshake::from_parts(*accepted, socket);
+                Agreed::Http(Box::new(handshake.into_stream(config).await?))
             }
         })
     };
@@ -186,7 +186,7 @@ async fn handle(
             }
             drop(handshake);
             state.metrics.handshake("accept", "ok");
-            return serve_http(&state, stream, &http).await;
+            return serve_http(&state, *stream, &http).await;
         }
         Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
         Err(_) => return refused("timeout", ""),

@@ -36,7 +36,7 @@ pub(crate) enum Greeting {
     /// Tunnels; with what was received so far.
     Weft(BytesMut),
     /// Anything else.
-    Other(Accepted),
+    Other(Box<Accepted>),
 }
 
 /// Reads a ClientHello, and whether it asks for tunnels.
@@ -59,7 +59,7 @@ pub(crate) async fn greeting(socket: &mut TcpStream) -> io::Result<Greeting> {
                 return Ok(if is_weft {
                     Greeting::Weft(received)
                 } else {
-                    Greeting::Other(accepted)
+                    Greeting::Other(Box::new(accepted))
                 });
             }
             Ok(None) => {}
