@@ -162,7 +162,7 @@ async fn inwards(socket: &TcpStream, tunnel: &Tunnel) -> Result<(), End> {
 }
 
 /// Waits until the socket's other side has broken the connection off.
-async fn aborted(socket: &TcpStream) {
+pub(crate) async fn aborted(socket: &TcpStream) {
     // A failure to wait is found by whoever reads.
     if socket.ready(Interest::ERROR).await.is_err() {
         std::future::pending::<()>().await;
@@ -170,7 +170,7 @@ async fn aborted(socket: &TcpStream) {
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
-async fn idled(entry: &Entry, idle: Duration) {
+pub(crate) async fn idled(entry: &Entry, idle: Duration) {
     if idle.is_zero() {
         return std::future::pending().await;
     }
@@ -226,7 +226,25 @@ impl Counters {
         }
     }
 
-    /// Counts bytes that went out together with OPEN.
+    /// What counts bytes to the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_to_peer(&self) -> &Bytes {
+        &self.to_peer
+    }
+
+    /// What counts bytes from the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_from_peer(&self) -> &Bytes {
+        &self.from_peer
+    }
+
+    /// Counts bytes that came from the peer.
+    pub(crate) fn received(&self, entry: &Entry, length: usize) {
+        self.from_peer.inc_by(length as u64);
+        entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that went out together with OPEN, or otherwise than by [`carry`].
     pub(crate) fn early(&self, entry: &Entry, length: usize) {
         self.to_peer.inc_by(length as u64);
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);

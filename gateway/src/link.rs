@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fabric::name::PeerName;
 use rustls_pki_types::UnixTime;
 
+use crate::compat;
 use crate::export;
 use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::pool::DialError;
@@ -145,7 +146,7 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
             cut += 1;
         }
     }
-    cut
+    cut + compat::judge(state, world)
 }
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
@@ -156,6 +157,7 @@ pub(crate) fn retire_others(state: &State, world: &World) {
             connection.retire("the certificate was replaced");
         }
     }
+    compat::retire_others(state, world);
 }
 
 /// The moment as certificates count it.

@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{Accepted, Acceptor, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, PeerIncompatible, ProtocolVersion, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,6 +81,9 @@ pub(crate) async fn accept(
 ) -> io::Result<Secured> {
     let mut connection = UnbufferedServerConnection::new(config).map_err(failed)?;
     shake(&mut connection, &mut socket, &mut received).await?;
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(failed(PeerIncompatible::Tls12NotOffered.into()));
+    }
     let (chain, is_weft) = other_side(&connection);
     let (secrets, connection) = connection
         .dangerous_into_kernel_connection()
@@ -103,6 +106,9 @@ pub(crate) async fn connect(
     let mut connection = UnbufferedClientConnection::new(config, name).map_err(failed)?;
     let mut received = BytesMut::with_capacity(4 * 1024);
     shake(&mut connection, &mut socket, &mut received).await?;
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(failed(PeerIncompatible::Tls12NotOffered.into()));
+    }
     let (chain, is_weft) = other_side(&connection);
     let (secrets, connection) = connection
         .dangerous_into_kernel_connection()

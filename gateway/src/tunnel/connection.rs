@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Duration;
 
 use bytes::Bytes;
-use fabric::api::Fingerprint;
+use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
@@ -57,6 +57,8 @@ pub struct ConnectionFacts {
     pub dialled: bool,
     /// The other side's address.
     pub address: SocketAddr,
+    /// The peer's gateway that was dialled; none on the side that accepted.
+    pub gateway: Option<Gateway>,
     /// The chain that the peer showed, its own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate that this side showed.
@@ -154,6 +156,8 @@ pub enum OpenError {
     Unusable,
     /// What is asked doesn't fit in a frame.
     DoesNotFit(FrameError),
+    /// The other side takes no connections that others relay.
+    NoRelays,
 }
 
 /// The incoming half of a connection whose hello was exchanged.
@@ -172,7 +176,7 @@ pub async fn establish(
 ) -> Result<(Arc<Connection>, Incoming), EstablishError> {
     let ours = Hello {
         minor: 0,
-        capabilities: 0,
+        capabilities: frame::RELAYS,
         window: WINDOW,
         tunnels: MAX_TUNNELS,
     };
@@ -303,6 +307,9 @@ impl Connection {
 
     /// Asks for a tunnel; its answer is still to come. `early` may be sent at once.
     pub fn open(self: &Arc<Self>, open: Open, early: &[u8]) -> Result<Tunnel, OpenError> {
+        if !open.via.is_empty() && self.theirs.capabilities & frame::RELAYS == 0 {
+            return Err(OpenError::NoRelays);
+        }
         let shared = {
             let mut tunnels = self.tunnels.lock();
             let id = tunnels

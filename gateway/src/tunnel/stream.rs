@@ -161,10 +161,11 @@ impl Tunnel {
     /// Waits until the other side has accepted.
     pub async fn answered(&self) -> Result<(), Broken> {
         loop {
-            self.shared.intact()?;
+            // Also when it is broken by now: the service has seen it, and no other one may.
             if self.shared.outbound.lock().accepted {
                 return Ok(());
             }
+            self.shared.intact()?;
             self.shared.incoming.notified().await;
         }
     }
@@ -209,7 +210,9 @@ impl Tunnel {
             self.shared.intact()?;
             {
                 let mut inbound = self.shared.inbound.lock();
-                match inbound.chunks.pop_front() {
+                let first = inbound.chunks.pop_front();
+                inbound.fresh = inbound.fresh.min(inbound.chunks.len());
+                match first {
                     Some(Chunk::Whole(bytes)) => return Ok(Some(bytes)),
                     Some(Chunk::Merged(bytes)) => return Ok(Some(bytes.freeze())),
                     None if inbound.received_end => return Ok(None),
@@ -218,6 +221,22 @@ impl Tunnel {
             }
             self.shared.incoming.notified().await;
         }
+    }
+
+    /// What has been received by now, as far as it fits.
+    #[must_use]
+    pub fn received(&self, at_most: usize) -> BytesMut {
+        let mut received = BytesMut::new();
+        let mut inbound = self.shared.inbound.lock();
+        while let Some(chunk) = inbound.chunks.front() {
+            if received.len() + chunk.len() > at_most {
+                break;
+            }
+            received.extend_from_slice(chunk);
+            inbound.chunks.pop_front();
+        }
+        inbound.fresh = inbound.fresh.min(inbound.chunks.len());
+        received
     }
 
     /// Gives the other side credit for bytes that were fetched and passed on.
