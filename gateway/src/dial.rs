@@ -1,28 +1,24 @@
 //! Connecting to a peer's gateways.
 
+use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
-use crate::resolve::{connect, share};
+use crate::resolve::{authority, race};
 use crate::state::State;
 use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
 use crate::tunnel::{Connection, ConnectionFacts};
 use crate::world::World;
-
-/// Until the next of a peer's gateways is tried beside one that doesn't answer.
-const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
 pub(crate) async fn connection(
@@ -128,23 +124,13 @@ async fn dial(state: &Arc<State>, peer: &PeerName) -> Dialled {
     }
     let start = rand::random_range(0..gateways.len());
     gateways.rotate_left(start);
-    let mut gateways = gateways.iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut last = error("no_gateway", "the peer has no gateway to dial");
-    loop {
-        let next = gateways.next();
-        let is_last = next.is_none();
-        if let Some(gateway) = next {
-            attempts.push(Box::pin(dial_one(state, &world, peer, gateway)));
-        }
-        tokio::select! {
-            attempt = attempts.next() => match attempt {
-                Some(Ok(_)) => return Ok(()),
-                Some(Err(error)) => last = error,
-                None => return Err(last),
-            },
-            () = sleep(STAGGER), if !is_last => {}
-        }
+    let attempts: Vec<_> = gateways
+        .iter()
+        .map(|gateway| Box::pin(dial_one(state, &world, peer, gateway)))
+        .collect();
+    match race(attempts).await {
+        Ok(_) => Ok(()),
+        Err(last) => Err(last.unwrap_or_else(|| error("no_gateway", "the peer has no gateway"))),
     }
 }
 
@@ -154,26 +140,24 @@ async fn dial_one(
     peer: &PeerName,
     gateway: &Gateway,
 ) -> Result<Arc<Connection>, DialError> {
-    let target = format!("{}:{}", gateway.host, gateway.port);
+    let target = authority(&gateway.host, gateway.port.get());
     let error = |reason: &'static str, text: &dyn std::fmt::Display| DialError {
         reason,
         text: format!("connect to {target} of {peer}: {text}"),
     };
     let timeouts = &state.config.timeouts;
     let connect = async {
-        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
         let addresses = state
             .resolve_gateways
             .resolve(&gateway.host, gateway.port.get())
             .await?;
-        let share = share(timeouts.dial, addresses.len());
-        for address in addresses {
-            match connect(address, share).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let attempts = addresses.into_iter().map(|address| async move {
+            let socket = TcpStream::connect(address).await?;
+            Ok((socket, address))
+        });
+        race(attempts).await.map_err(|last| {
+            last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        })
     };
     let (socket, address) = match timeout(timeouts.dial, connect).await {
         Ok(Ok(connected)) => connected,

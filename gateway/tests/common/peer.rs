@@ -49,9 +49,17 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
+        Self::start_with(identities, |config| config.listen = loopback(port)).await
+    }
+
+    /// Starts a gateway on a free port of loopback, configured otherwise than usual.
+    pub(crate) async fn start_with(
+        identities: Vec<IdentityFiles>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let (snapshots, receiver) = watch::channel(None);
-        let config = Config {
-            listen: loopback(port),
+        let mut config = Config {
+            listen: loopback(0),
             admin: loopback(0),
             // A busy machine shall not look like a dead peer.
             timeouts: Timeouts {
@@ -63,6 +71,7 @@ impl Peer {
             },
             ..Config::new(identities)
         };
+        change(&mut config);
         let status: StatusProvider = Arc::new(|| json!({ "by": "the test" }));
         let running = Gateway::start(config, receiver, Some(status))
             .await
@@ -109,6 +118,15 @@ impl Peer {
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         (status, body.to_owned())
+    }
+
+    /// What the snapshot's page says of a peer.
+    pub(crate) async fn told(&self, peer: &str) -> serde_json::Value {
+        let (_, body) = self.admin("/snapshot").await;
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let peers = told["peers"].as_array().unwrap();
+        let told = peers.iter().find(|told| told["name"] == peer);
+        told.cloned().unwrap_or_default()
     }
 
     /// A metric's value; none when it isn't there.

@@ -7,11 +7,15 @@
     reason = "a test fails by panicking, and its futures live once"
 )]
 
+mod attributes;
 mod carry;
 mod change;
 #[path = "../common/mod.rs"]
 mod common;
+mod health;
+mod ipv6;
 mod lifecycle;
+mod relay;
 mod sources;
 mod trust;
 mod wire;

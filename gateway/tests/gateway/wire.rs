@@ -180,7 +180,7 @@ fn data(tunnel: u32, payload: &'static [u8]) -> Frame {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn early_data_follows_open_in_one_write() {
+async fn row_88_early_data_follows_open_in_one_write() {
     let pair = Pair::open(Service::echo().await).await;
     let mut raw = Raw::greeted(&pair).await;
     let mut bytes = open(1, "shop/ledger").encode().unwrap().to_vec();
