@@ -77,6 +77,7 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
             return;
         };
         let heartbeat = &world.snapshot.heartbeat;
+        let started = Instant::now();
         let result = beat(state, remote, heartbeat.down, &mut missed).await;
         let failure = result.as_ref().err().cloned().unwrap_or_default();
         let changed = state
@@ -96,7 +97,9 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
         }
         let interval = heartbeat.interval.get().max(SHORTEST);
         drop(world);
-        tokio::time::sleep(interval).await;
+        // From one to the next, however long this one waited for its answer.
+        let rest = interval.saturating_sub(started.elapsed());
+        tokio::time::sleep(rest.max(SHORTEST)).await;
     }
 }
 
