@@ -26,8 +26,8 @@ pub(crate) struct ReadArgs {
     #[command(flatten)]
     cache: CacheArgs,
 
-    /// The time at which certificates are judged
-    #[arg(long, value_name = "TIME", hide = true)]
+    /// The moment at which certificates, and policies that expire, are judged [default: now]
+    #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
 

@@ -19,13 +19,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, FabricSpec, Fingerprint, Gate, LabelSelector, Object};
+use crate::api::{
+    self, AccessPolicySpec, Expiry, FabricSpec, Fingerprint, Gate, LabelSelector, Object,
+};
 use crate::attributes::{Labels, PeerAttributes};
 use crate::diagnostic::{Diagnostic, Effect, Label};
 use crate::identity::CertificateFacts;
 use crate::name::{ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
-use crate::policy::Policies;
+use crate::policy::{Clock, Policies, Rule};
 use crate::resource::Resource;
 use crate::tree::{self, Blob, Scope, Tree};
 
@@ -40,6 +42,8 @@ pub struct Fabric {
     pub name: String,
     /// The revision of the repository that this is a snapshot of.
     pub revision: Revision,
+    /// The moment that it is seen at: what has ended by then doesn't count.
+    pub now: Timestamp,
     /// Defaults and guard rails.
     pub spec: FabricSpec,
     /// The CA certificates.
@@ -270,7 +274,7 @@ impl Build {
 // === impl Fabric ===
 
 impl Fabric {
-    fn new(revision: Revision, shared: &Shared) -> Self {
+    fn new(revision: Revision, shared: &Shared, now: Timestamp) -> Self {
         let (name, spec) = match shared.fabric.as_ref().map(Item::object) {
             Some(Object::Fabric(fabric)) => (fabric.metadata.name.clone(), fabric.spec.clone()),
             _ => (String::new(), FabricSpec::default()),
@@ -285,6 +289,7 @@ impl Fabric {
         Self {
             name,
             revision,
+            now,
             spec,
             authorities: Vec::new(),
             revoked: revoked
@@ -299,7 +304,8 @@ impl Fabric {
         }
     }
 
-    /// The policies that count in one peer: the shared ones that select it, and its own.
+    /// The policies that count in one peer: the shared ones that select it, and its own; also those
+    /// that have ended.
     pub fn policies_of<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = &'a Item> {
         self.policies
             .iter()
@@ -308,14 +314,21 @@ impl Fabric {
             .chain(&unit.policies)
     }
 
-    /// The policies that count in one peer, ready to decide.
+    /// The policies that count in one peer at the moment, ready to decide.
     #[must_use]
     pub fn compile_policies(&self, unit: &Unit) -> Policies {
         let mut policies = Policies::default();
         for item in self.policies_of(unit) {
-            item.add_policy(&mut policies);
+            item.add_policy(&mut policies, self.now);
         }
         policies
+    }
+
+    /// The moments at which policies end, whether they are over or not.
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let shared = self.policies.iter().map(|policy| &policy.item);
+        let own = self.units.values().flat_map(|unit| &unit.policies);
+        shared.chain(own).filter_map(Item::expires)
     }
 
     /// The labels of an export, where the fabric knows it.
@@ -360,14 +373,33 @@ impl LinkedImport {
 // === impl Item ===
 
 impl Item {
-    /// Adds the policy that the item is, if it is one.
-    fn add_policy(&self, policies: &mut Policies) {
-        let spec = match self.object() {
-            Object::AccessPolicy(policy) => &policy.spec,
-            Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-            _ => return,
+    /// Adds the policy that the item is, if it is one and hasn't ended.
+    fn add_policy(&self, policies: &mut Policies, now: Timestamp) {
+        if let Some((rule, spec)) = self.policy()
+            && !Clock::at(now).is_over(rule.expires, spec.action)
+        {
+            policies.add_rule(rule, spec);
+        }
+    }
+
+    /// The policy that the item is, if it is one, also where it has ended.
+    pub(crate) fn policy(&self) -> Option<(Rule, &AccessPolicySpec)> {
+        let (metadata, spec) = match self.object() {
+            Object::AccessPolicy(policy) => (&policy.metadata, &policy.spec),
+            Object::PrivilegedAccessPolicy(policy) => (&policy.metadata, &policy.spec),
+            _ => return None,
         };
-        policies.add(self.resource().key.clone(), self.origin(), spec);
+        let (key, origin) = (self.resource().key.clone(), self.origin());
+        Some((Rule::new(key, origin, metadata.expiry(), spec.action), spec))
+    }
+
+    /// When the policy that the item is ends; none where it doesn't, or is none.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        match self.object().metadata().expiry() {
+            Expiry::At(time) => Some(time),
+            Expiry::Never | Expiry::NotUnderstood => None,
+        }
     }
 
     /// The object with its key and the places of its parts.

@@ -7,6 +7,7 @@ use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
 use fabric::policy::Rule;
 use fabric::reach::{ClientTerm, Clients, Flip, Verdict, Why};
+use jiff::Timestamp;
 
 /// Access to one service that opens or closes.
 #[derive(Debug)]
@@ -62,7 +63,10 @@ pub(crate) fn by_service(flips: &[Flip]) -> Vec<Service<'_>> {
 impl Group<'_> {
     fn is_of(&self, flip: &Flip) -> bool {
         let own = self.flip;
-        own.clients == flip.clients && own.before == flip.before && own.after == flip.after
+        own.from == flip.from
+            && own.clients == flip.clients
+            && own.before == flip.before
+            && own.after == flip.after
     }
 }
 
@@ -125,6 +129,20 @@ pub(crate) fn why(why: &Why) -> String {
         Why::DefaultDeny => "denied, as no policy allows it".to_owned(),
         Why::NoRoute => "not there".to_owned(),
     }
+}
+
+/// When a rule ends, to stand behind it; nothing where it doesn't.
+pub(crate) fn until(expires: Option<Timestamp>) -> String {
+    expires
+        .map(|end| format!(", until {end}"))
+        .unwrap_or_default()
+}
+
+/// From when on access is otherwise, to stand behind the clients; nothing where it is at once.
+pub(crate) fn from(flip: &Flip) -> String {
+    flip.from
+        .map(|from| format!(", from {from} on"))
+        .unwrap_or_default()
 }
 
 /// The rule that decides on one side, where one does.

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::{Fabric, Item, LinkedImport, Unit};
-use crate::api::{AccessPolicySpec, Action, Object, Operator, WorkloadSetOrSelector};
+use crate::api::{AccessPolicySpec, Action, Annotation, Object, Operator, WorkloadSetOrSelector};
 use crate::attributes::{ExportAttributes, PeerAttributes};
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
 use crate::effort::{self, Effort};
 use crate::name::{ObjectName, PeerName};
-use crate::policy::Policies;
 use crate::policy::effects::{Clients, Service, Universe, inspect, matches_nothing};
+use crate::policy::{Clock, Policies};
 
 /// Checks what the policies come to.
 pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
@@ -27,6 +27,10 @@ pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
         let mut universes = BTreeMap::new();
         for item in &sight.unit.policies {
             let Some(spec) = spec(item) else { continue };
+            if let Some(over) = expired(fabric, item, spec) {
+                diagnostics.push(over);
+                continue;
+            }
             let is_understood = check_policy(fabric, item, spec, &effort, diagnostics);
             if is_understood && !sight.is_partial {
                 let namespace = item.resource().key.namespace.as_deref();
@@ -187,6 +191,10 @@ fn check_shared<'a>(
             continue;
         }
         let Some(spec) = spec(item) else { continue };
+        if let Some(over) = expired(fabric, item, spec) {
+            diagnostics.push(over);
+            continue;
+        }
         let is_understood = check_policy(fabric, item, spec, effort, diagnostics);
         if !is_understood || selected.iter().any(|sight| sight.is_partial) {
             continue;
@@ -211,6 +219,26 @@ fn check_shared<'a>(
             }
         }));
     }
+}
+
+/// What is to be said of a policy that has ended: nothing else of it matters.
+fn expired(fabric: &Fabric, item: &Item, spec: &AccessPolicySpec) -> Option<Diagnostic> {
+    let expires = item.expires()?;
+    if !Clock::at(fabric.now).is_over(Some(expires), spec.action) {
+        return None;
+    }
+    let pointer = format!(
+        "/metadata/annotations/{}",
+        Annotation::Expires.key().replace('/', "~1")
+    );
+    let span = item.resource().value_span(&pointer);
+    let what = match spec.action {
+        Action::Allow => "allows",
+        Action::Deny => "denies",
+    };
+    let message = format!("the policy has expired and {what} nothing any more");
+    let diagnostic = Diagnostic::new(Code::PolicyExpired, item.path(), span, message);
+    Some(diagnostic.with_help("remove the policy, or name a later moment"))
 }
 
 /// Checks a policy by itself and against the names of the peers; false where it is odd enough that
@@ -397,7 +425,7 @@ impl Compiled {
                     .iter()
                     .filter_map(|index| fabric.policies.get(*index))
                 {
-                    policy.item.add_policy(&mut policies);
+                    policy.item.add_policy(&mut policies, fabric.now);
                 }
                 if self.0.len() < MAX_COMPILED {
                     self.0.insert(counts, policies.clone());
@@ -406,7 +434,7 @@ impl Compiled {
             }
         };
         for item in &unit.policies {
-            item.add_policy(&mut policies);
+            item.add_policy(&mut policies, fabric.now);
         }
         policies
     }

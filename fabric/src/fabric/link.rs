@@ -22,7 +22,7 @@ pub(super) fn link(
     now: Timestamp,
 ) -> (Fabric, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let mut fabric = Fabric::new(head.revision().clone(), shared);
+    let mut fabric = Fabric::new(head.revision().clone(), shared, now);
     fabric.unknown = unknown;
     let peers: BTreeSet<PeerName> = units.keys().chain(&fabric.unknown).cloned().collect();
     let trust =

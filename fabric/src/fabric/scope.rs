@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Item, SharedPolicy};
-use crate::api::{LabelSelector, Object, parse_selector};
+use crate::api::{Annotation, LabelSelector, Object, parse_selector};
 use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
 use crate::identity::{self, CertificateFacts};
 use crate::name::{Kind, ObjectKey, PeerName};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
-
-/// The annotation that says for which peers a shared policy is.
-const PEERS_ANNOTATION: &str = "weft.dev/peers";
 
 /// Everything outside `peers/`.
 #[derive(Debug, Default)]
@@ -395,7 +392,7 @@ fn selected_peers(item: &Item) -> Option<LabelSelector> {
     let Object::PrivilegedAccessPolicy(policy) = item.object() else {
         return None;
     };
-    let text = policy.metadata.annotations.get(PEERS_ANNOTATION)?;
+    let text = policy.metadata.annotations.get(Annotation::Peers.key())?;
     // One that can't be understood froze the shared files, so it is never in force for everybody.
     parse_selector(text).ok()
 }

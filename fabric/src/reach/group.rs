@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Clients, Difference, Flip, Route, Why};
@@ -76,16 +77,20 @@ fn groups(flips: &[Flip]) -> Vec<Group> {
     for flip in flips {
         by_route.entry(&flip.route).or_default().push(flip);
     }
-    type Of<'a> = (&'a PeerName, &'a ObjectName, Vec<&'a Clients>);
+    type Who<'a> = Vec<(Option<Timestamp>, &'a Clients)>;
+    type Of<'a> = (&'a PeerName, &'a ObjectName, Who<'a>);
     let mut by_service: BTreeMap<Of<'_>, Vec<Vec<&Flip>>> = BTreeMap::new();
     for (route, mut flips) in by_route {
-        flips.sort_by(|a, b| a.clients.cmp(&b.clients));
-        let clients = flips.iter().map(|flip| &flip.clients).collect();
+        flips.sort_by(|a, b| (a.from, &a.clients).cmp(&(b.from, &b.clients)));
+        let clients = flips
+            .iter()
+            .map(|flip| (flip.from, &flip.clients))
+            .collect();
         let of = (&route.export_peer, &route.export, clients);
         by_service.entry(of).or_default().push(flips);
     }
     // In the order in which each was met first.
-    let mut places: BTreeMap<(Vec<&Clients>, Causes<'_>), usize> = BTreeMap::new();
+    let mut places: BTreeMap<(Who<'_>, Causes<'_>), usize> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for ((export_peer, export, clients), routes) in by_service {
         let Some(first) = routes.first() else {

@@ -16,6 +16,15 @@ use tokio::sync::watch;
 use super::plan::Planner;
 use super::{soon, until};
 
+/// A busy machine shall not look like a dead peer.
+const PATIENT: Timeouts = Timeouts {
+    handshake: Duration::from_secs(30),
+    dial: Duration::from_secs(30),
+    open: Duration::from_secs(40),
+    connect: Duration::from_secs(30),
+    heartbeat: Duration::from_secs(30),
+};
+
 /// A gateway in this process.
 pub(crate) struct Peer {
     pub running: Running,
@@ -49,11 +58,23 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
-        Self::start_with(identities, |config| config.listen = loopback(port)).await
+        Self::start_with(identities, port, PATIENT).await
+    }
+
+    pub(crate) async fn start_with(
+        identities: Vec<IdentityFiles>,
+        port: u16,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self::start_configured(identities, |config| {
+            config.listen = loopback(port);
+            config.timeouts = timeouts;
+        })
+        .await
     }
 
     /// Starts a gateway on a free port of loopback, configured otherwise than usual.
-    pub(crate) async fn start_with(
+    pub(crate) async fn start_configured(
         identities: Vec<IdentityFiles>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
@@ -61,14 +82,7 @@ impl Peer {
         let mut config = Config {
             listen: loopback(0),
             admin: loopback(0),
-            // A busy machine shall not look like a dead peer.
-            timeouts: Timeouts {
-                handshake: Duration::from_secs(30),
-                dial: Duration::from_secs(30),
-                open: Duration::from_secs(40),
-                connect: Duration::from_secs(30),
-                heartbeat: Duration::from_secs(30),
-            },
+            timeouts: PATIENT,
             ..Config::new(identities)
         };
         change(&mut config);

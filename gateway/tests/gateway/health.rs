@@ -268,7 +268,7 @@ async fn row_69_a_peer_half_a_second_away_is_reached_with_the_usual_timeouts() {
     pair.east
         .apply(&pair.east_plan().peer("x", &[]).allow_all())
         .await;
-    let west = Peer::start_with(vec![pair.west_leaf.files.clone()], |config| {
+    let west = Peer::start_configured(vec![pair.west_leaf.files.clone()], |config| {
         config.timeouts = Timeouts::default();
     })
     .await;

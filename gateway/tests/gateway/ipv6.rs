@@ -21,7 +21,7 @@ async fn row_97_gateways_imports_exports_clients_and_the_admin_port_speak_ipv6()
     let authority = Authority::new("acme");
     let start = |name: &'static str| {
         let leaf = authority.leaf(folder.path(), &[name]);
-        Peer::start_with(vec![leaf.files], |config| {
+        Peer::start_configured(vec![leaf.files], |config| {
             config.listen = (LOOPBACK, 0).into();
             config.admin = (LOOPBACK, 0).into();
             config.import_address = LOOPBACK;
@@ -79,7 +79,7 @@ async fn row_97_gateways_imports_exports_clients_and_the_admin_port_speak_ipv6()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_97_a_listener_on_all_addresses_takes_both_ip_versions() {
     let pair = Pair::started(Service::echo().await).await;
-    let east = Peer::start_with(vec![pair.east_leaf.files.clone()], |config| {
+    let east = Peer::start_configured(vec![pair.east_leaf.files.clone()], |config| {
         config.listen = (Ipv6Addr::UNSPECIFIED, 0).into();
     })
     .await;

@@ -372,7 +372,7 @@ fn flipped(group: &Group<'_>) -> String {
     if let Some(more @ 1..) = group.ways.len().checked_sub(TOLD) {
         let _ = write!(ways, " and {}", count(more, "more peer"));
     }
-    let mut text = format!("from {ways}: {clients}");
+    let mut text = format!("from {ways}: {clients}{}", reach::from(flip));
     let before = format!("before: {}", decision(&flip.before));
     let after = format!("now: {}", decision(&flip.after));
     let _ = writeln!(text, "<br>{before}<br>{after}");
@@ -392,7 +392,10 @@ fn decision(verdict: &fabric::reach::Verdict) -> String {
         .into_iter()
         .filter(|(_, why)| verdict.allowed == matches!(why, Why::Allowed(_)));
     let told = told.map(|(side, why)| {
-        let origin = reach::rule(why).map(|rule| format!(" at {}", at(&rule.origin)));
+        let origin = reach::rule(why).map(|rule| {
+            let until = reach::until(rule.expires);
+            format!(" at {}{until}", at(&rule.origin))
+        });
         let origin = origin.unwrap_or_default();
         match why {
             // Words of ours.

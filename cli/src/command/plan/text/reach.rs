@@ -8,7 +8,7 @@ use fabric::policy::Rule;
 use fabric::reach::{Difference, Group, ImportingPeer, Route, Service, Verdict, Why};
 
 use super::{LISTED, write_more};
-use crate::render::reach::clients;
+use crate::render::reach::{clients, from, until};
 use crate::render::{count, escape};
 
 /// Names and values that are told of one set.
@@ -61,7 +61,7 @@ pub(super) fn write_groups(groups: &[Group], sign: char, out: &mut dyn Write) ->
         }
         for flip in &group.flips {
             let clients = clients(&flip.clients, TOLD);
-            writeln!(out, "      {}", escape::text(&clients))?;
+            writeln!(out, "      {}{}", escape::text(&clients), from(flip))?;
             for (when, verdict) in [("before:", &flip.before), ("now:   ", &flip.after)] {
                 let mut when = when;
                 for decision in decisions(verdict, &flip.route) {
@@ -141,5 +141,10 @@ fn reason(why: &Why, peer: &PeerName) -> String {
 fn place(rule: &Rule) -> String {
     let key = rule.key.to_string();
     let path = escape::text(&rule.origin.path);
-    format!("{} ({path}:{})", escape::text(&key), rule.origin.line)
+    let until = until(rule.expires);
+    format!(
+        "{} ({path}:{}){until}",
+        escape::text(&key),
+        rule.origin.line
+    )
 }
