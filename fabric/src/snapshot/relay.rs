@@ -67,7 +67,11 @@ mod tests {
             "spec": { "port": 80, "targetPort": 7000, "sources": [] },
         });
         let import = serde_json::from_value(import).unwrap();
-        planned(Kind::Import, &format!("shop/{name}"), Object::Import(import))
+        planned(
+            Kind::Import,
+            &format!("shop/{name}"),
+            Object::Import(import),
+        )
     }
 
     fn export(name: &str, host: Option<&str>, port: u16) -> PlannedObject {
@@ -91,7 +95,12 @@ mod tests {
             ("bank/ledger", None, 80, false),
             // Its Service is another's, to which the import only adds.
             ("shop/merged", None, 80, false),
-            ("bank/books", Some("ledger.shop.svc.cluster.local"), 80, true),
+            (
+                "bank/books",
+                Some("ledger.shop.svc.cluster.local"),
+                80,
+                true,
+            ),
             ("bank/books", Some("Ledger.shop.svc."), 80, true),
             ("bank/books", Some("ledger.shop.svc"), 81, false),
             ("bank/books", Some("merged.shop.svc"), 80, false),

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +74,8 @@ pub struct Connection {
     revision: Mutex<String>,
     /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
     accepted_by: AtomicU64,
+    /// When the connection was made, as certificates count time.
+    made: UnixTime,
     closed: CancellationToken,
     why: Mutex<Option<Closed>>,
 }
@@ -200,6 +202,7 @@ impl Connection {
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
             accepted_by: AtomicU64::new(0),
+            made: UnixTime::now(),
             closed: CancellationToken::new(),
             why: Mutex::new(None),
         };
@@ -216,6 +219,13 @@ impl Connection {
     #[must_use]
     pub fn revision(&self) -> String {
         self.revision.lock().clone()
+    }
+
+    /// The moment by which the peer's certificate is judged: now, and never one before the
+    /// connection was made, as a clock that is set back would have it.
+    #[must_use]
+    pub fn judged_at(&self) -> UnixTime {
+        UnixTime::now().max(self.made)
     }
 
     /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
