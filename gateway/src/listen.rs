@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ProtocolVersion;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::compat;
 use crate::limits::{self, Slot, Slots};
 use crate::link;
 use crate::state::State;
@@ -268,14 +270,12 @@ async fn handle(
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    if session.alpn_protocol() != Some(ALPN_WEFT) {
-        drop(handshake);
-        let slot = http.peers.take(&peer, limits::HTTP_PER_PEER);
-        let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
-            return refused("limit", "requests of the peer");
-        };
-        state.metrics.handshake("accept", "ok");
-        return serve_http(&state, TokioIo::new(stream)).await;
+    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
+    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &peer);
+    // Agreed before the peer was known.
+    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if is_old && (is_weft || !speaks_clusterlink) {
+        return refused("tls_version", "");
     }
     let facts = ConnectionFacts {
         peer,
@@ -285,6 +285,19 @@ async fn handle(
         chain,
         own: world.identity.fingerprint(),
     };
+    if !is_weft && speaks_clusterlink {
+        drop(handshake);
+        return compat::export::serve(state, stream, facts).await;
+    }
+    if !is_weft {
+        drop(handshake);
+        let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
+        let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
+            return refused("limit", "requests of the peer");
+        };
+        state.metrics.handshake("accept", "ok");
+        return serve_http(&state, TokioIo::new(stream)).await;
+    }
     match timeout(limit, link::start(&state, stream.into(), facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),

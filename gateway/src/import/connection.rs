@@ -9,7 +9,7 @@ use fabric::name::ObjectName;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::source::{Found, Wanted, describe, find};
+use super::source::{Found, Wanted, Way, describe, find};
 use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
 use crate::limits;
@@ -107,7 +107,10 @@ pub(crate) async fn serve(
         export: source.export.name.clone(),
     };
     let Some(registered) = state.register(subject, world) else {
-        tunnel.reset(Reason::NoLongerAllowed);
+        match &tunnel {
+            Way::Weft(tunnel) => tunnel.reset(Reason::NoLongerAllowed),
+            Way::ClusterLink(tunnel) => tunnel.reset(),
+        }
         record.outcome = Outcome::NoLongerAllowed;
         return refuse(&record, socket);
     };
@@ -116,9 +119,15 @@ pub(crate) async fn serve(
     let entry = registered.entry();
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
-    drop(early);
     let idle = snapshot.limits.idle_timeout.get();
-    let end = carry(socket, tunnel, entry, counters, idle).await;
+    let end = match tunnel {
+        Way::Weft(tunnel) => {
+            drop(early);
+            carry(socket, tunnel, entry, counters, idle).await
+        }
+        // Nothing was sent before the peer's answer.
+        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, idle).await,
+    };
     write_end(
         &state.metrics,
         Side::Import,
