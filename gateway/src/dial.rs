@@ -8,6 +8,7 @@ use fabric::name::PeerName;
 use fabric::snapshot::Remote;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -247,6 +248,7 @@ pub(crate) async fn secure(
             gateway: Some(gateway.clone()),
             chain,
             own: world.identity.fingerprint(),
+            made: UnixTime::now(),
         };
         Ok((stream, facts))
     };

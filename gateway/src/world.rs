@@ -94,7 +94,7 @@ impl World {
         } else {
             Role::Client
         };
-        let at = connection.judged_at();
+        let at = facts.judged_at();
         let peer = self
             .authorities
             .verify(&self.snapshot, &facts.chain, role, at)?;

@@ -32,9 +32,9 @@ const SAMPLE: Duration = Duration::from_millis(500);
 const COMMIT: Duration = Duration::from_secs(4);
 /// Connections that do nothing most of the time.
 const IDLE: usize = 64;
-/// What the memory may grow by in the second half, however long that is: what the allocator keeps,
-/// and the noise of the moments. A kilobyte lost with each short connection is as much in a minute.
-const MAY_GROW: f64 = 16.0;
+/// What the memory may grow by in the second half, in MiB, however long that is: ten times what it
+/// does where nothing is lost. A kilobyte lost with each connection is as much in two minutes.
+const MAY_GROW: f64 = 8.0;
 
 /// What was done so far.
 #[derive(Debug, Default)]

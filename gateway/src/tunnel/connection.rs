@@ -56,6 +56,8 @@ pub struct ConnectionFacts {
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate that this side showed.
     pub own: Fingerprint,
+    /// When the connection was made, as certificates count time.
+    pub made: UnixTime,
 }
 
 /// One authenticated connection between two gateways.
@@ -74,8 +76,6 @@ pub struct Connection {
     revision: Mutex<String>,
     /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
     accepted_by: AtomicU64,
-    /// When the connection was made, as certificates count time.
-    made: UnixTime,
     closed: CancellationToken,
     why: Mutex<Option<Closed>>,
 }
@@ -178,6 +178,17 @@ pub async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+// === impl ConnectionFacts ===
+
+impl ConnectionFacts {
+    /// The moment by which the peer's certificate is judged: now, and never one before the
+    /// connection was made, as a clock that is set back would have it.
+    #[must_use]
+    pub fn judged_at(&self) -> UnixTime {
+        UnixTime::now().max(self.made)
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -202,7 +213,6 @@ impl Connection {
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
             accepted_by: AtomicU64::new(0),
-            made: UnixTime::now(),
             closed: CancellationToken::new(),
             why: Mutex::new(None),
         };
@@ -219,13 +229,6 @@ impl Connection {
     #[must_use]
     pub fn revision(&self) -> String {
         self.revision.lock().clone()
-    }
-
-    /// The moment by which the peer's certificate is judged: now, and never one before the
-    /// connection was made, as a clock that is set back would have it.
-    #[must_use]
-    pub fn judged_at(&self) -> UnixTime {
-        UnixTime::now().max(self.made)
     }
 
     /// By which snapshot, numbered by the gateway, the peer's certificate was accepted last.
