@@ -8,7 +8,7 @@ use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
 use rustls::ClientConfig;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -231,6 +231,7 @@ fn facts(
         gateway: Some(gateway.clone()),
         chain,
         own: world.identity.fingerprint(),
+        made: UnixTime::now(),
     }
 }
 
@@ -278,7 +279,7 @@ async fn socket(
 }
 
 /// A handshake with a peer's gateway, in time.
-async fn of_gateway<T, F: Future<Output = std::io::Result<T>>>(
+async fn of_gateway<T, F: Future<Output = io::Result<T>>>(
     state: &State,
     world: &World,
     peer: &PeerName,

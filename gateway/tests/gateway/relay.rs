@@ -283,6 +283,7 @@ async fn row_68_nothing_is_relayed_to_a_peer_that_takes_no_relays() {
             gateway: None,
             chain: Vec::new(),
             own: fabric::api::Fingerprint::of_der(b"x"),
+            made: rustls_pki_types::UnixTime::now(),
         };
         let hello = Hello {
             minor: 0,
