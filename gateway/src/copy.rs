@@ -1,15 +1,15 @@
 //! Carries the bytes between a socket and a tunnel, both ways.
 
+use bytes::BufMut;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
-
-use bytes::BufMut;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
 
 use crate::decision::End;
+use crate::limits::Quiet;
 use crate::live::Entry;
 use crate::metrics::{Bytes, Metrics, Side};
 use crate::tunnel::Tunnel;
@@ -34,7 +34,7 @@ pub(crate) async fn carry(
     tunnel: Tunnel,
     entry: &Entry,
     counters: &Counters,
-    idle: Duration,
+    quiet: Quiet,
 ) -> End {
     let end = {
         let (reader, writer) = socket.split();
@@ -48,7 +48,7 @@ pub(crate) async fn carry(
             biased;
             result = both => result.map_or_else(|end| end, |_| End::Complete),
             end = entry.until_cut() => end,
-            () = idled(entry, idle) => End::Idle,
+            () = idled(entry, quiet) => End::Idle,
             // A direction that is over or waits for the other side notices neither.
             broken = tunnel.broken() => broken.into(),
             () = aborted(&reader) => End::Aborted,
@@ -73,7 +73,10 @@ async fn outwards(
         reader.readable().await.map_err(|_| End::Aborted)?;
         let mut buffer = frame::data_buffer(room).limit(room);
         let length = match reader.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(tunnel.end().await?),
+            Ok(0) => {
+                entry.half_closed.store(true, Ordering::Relaxed);
+                return Ok(tunnel.end().await?);
+            }
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return Err(End::Aborted),
@@ -103,6 +106,7 @@ async fn inwards(
         entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
         tunnel.passed_on(length);
     }
+    entry.half_closed.store(true, Ordering::Relaxed);
     writer.shutdown().await.map_err(|_| End::Aborted)
 }
 
@@ -115,17 +119,28 @@ async fn aborted(reader: &ReadHalf<'_>) {
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
-async fn idled(entry: &Entry, idle: Duration) {
-    if idle.is_zero() {
+async fn idled(entry: &Entry, limit: Quiet) {
+    if limit.open.is_zero() && limit.half_closed.is_zero() {
         return std::future::pending().await;
     }
-    let mut last = entry.bytes();
-    let mut quiet = 0;
-    while quiet < 4 {
-        tokio::time::sleep(idle / 4).await;
+    // Where one of the two is for ever, it is asked now and then which of them counts.
+    let shortest = [limit.open, limit.half_closed].into_iter();
+    let step = shortest.filter(|time| !time.is_zero()).min();
+    let step = step.unwrap_or(limit.open) / 4;
+    let (mut last, mut since) = (entry.bytes(), Instant::now());
+    loop {
+        tokio::time::sleep(step).await;
         let now = entry.bytes();
-        quiet = if now == last { quiet + 1 } else { 0 };
-        last = now;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        let limit = match entry.half_closed.load(Ordering::Relaxed) {
+            true => limit.half_closed,
+            false => limit.open,
+        };
+        if !limit.is_zero() && since.elapsed() >= limit {
+            return;
+        }
     }
 }
 

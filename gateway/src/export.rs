@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
 use crate::judge;
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::{self, ExportAdmission};
 use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
@@ -76,11 +77,16 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.detail = refused.as_str();
         return refuse(&record, tunnel);
     }
-    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-    let Some(_slot) = state.tunnels.take(&peer, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "tunnels of the peer";
-        return refuse(&record, tunnel);
+    let slot =
+        admission::message(world, &open).and_then(|()| admission::tunnel(&state, world, &peer));
+    let _slot = match slot {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
     record.outcome = outcome;
@@ -91,6 +97,15 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let Some(export) = snapshot.exports.get(&open.export) else {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, tunnel);
+    };
+    let _admission = match ExportAdmission::of(&state, world, export) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     let (socket, host, target) = match connect(&state, world, export).await {
         Ok(connected) => connected,
@@ -116,9 +131,9 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     record.write(&state.metrics);
     tunnel.accept();
     let entry = registered.entry();
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
-    let end = carry(socket, tunnel, entry, counters, idle).await;
+    let end = carry(socket, tunnel, entry, counters, quiet).await;
     write_end(
         &state.metrics,
         Side::Export,

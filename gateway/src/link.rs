@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use crate::export;
+use crate::limits::Limit;
 use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::pool::DialError;
 use crate::state::State;
@@ -37,6 +38,7 @@ pub(crate) async fn start(
         "accept"
     };
     if !state.pool.add(&connection) {
+        state.metrics.limit(Limit::ConnectionsPerPeer);
         return Err(DialError {
             reason: "limit",
             text: format!("{} has too many connections", connection.facts().peer),

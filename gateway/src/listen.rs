@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use fabric::api;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -20,7 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::limits::{self, Slot};
+use crate::limits::{self, Limit, Slot};
 use crate::link;
 use crate::state::State;
 use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
@@ -34,9 +35,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A whole request with its answer, however slowly the other side reads.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The largest header of a request.
-const MAX_HEADER: usize = 16 * 1024;
 
 /// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
 /// the host has no IPv6.
@@ -107,12 +105,14 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
-        let Some(slot) = state
-            .handshakes
-            .take(&network(address.ip()), limits::HANDSHAKES_PER_ADDRESS)
-        else {
-            failed(&state, address, "limit", "handshakes of the address");
-            continue;
+        let in_progress = limits::HANDSHAKES - handshakes.available_permits();
+        let slot = match admit(&state, address, in_progress) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                failed(&state, address, "limit", limit.words());
+                continue;
+            }
         };
         let handshake = (handshake, slot);
         let task = handle(
@@ -127,6 +127,23 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             stop.run_until_cancelled(Box::pin(task)).await;
         });
     }
+}
+
+/// Whether there is room for one more handshake.
+fn admit(state: &State, address: SocketAddr, in_progress: usize) -> Result<Slot<IpAddr>, Limit> {
+    let world = state.world();
+    let limits = world.as_ref().map(|world| &world.snapshot.limits);
+    let configured = |of: fn(&api::Limits) -> u32| limits.map_or(0, of);
+    let most = limits::bound(limits::HANDSHAKES, configured(|limits| limits.handshakes));
+    if in_progress > most {
+        return Err(Limit::Handshakes);
+    }
+    let most = limits::bound(
+        limits::HANDSHAKES_PER_ADDRESS,
+        configured(|limits| limits.handshakes_per_address),
+    );
+    let slot = state.handshakes.take(&network(address.ip()), most);
+    slot.ok_or(Limit::HandshakesPerAddress)
 }
 
 /// What counts as one host: an address, or the network that an IPv6 host has to itself.
@@ -156,7 +173,8 @@ async fn handle(
     let Some(world) = state.world() else {
         return refused("no_snapshot", "");
     };
-    let limit = state.config.timeouts.handshake;
+    let limits = &world.snapshot.limits;
+    let limit = limits::time(state.config.timeouts.handshake, limits.handshake_timeout);
     let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
     let mut stream = match timeout(limit, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => stream,
@@ -178,7 +196,8 @@ async fn handle(
     if session.alpn_protocol() != Some(ALPN_WEFT) {
         drop(handshake);
         state.metrics.handshake("accept", "ok");
-        return serve_http(&state, stream, &http).await;
+        let header = limits::bound(limits::HEADER_BYTES, limits.header_bytes);
+        return serve_http(&state, stream, header, &http).await;
     }
     let facts = ConnectionFacts {
         peer,
@@ -194,8 +213,14 @@ async fn handle(
     }
 }
 
-async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Semaphore) {
+async fn serve_http(
+    state: &Arc<State>,
+    stream: TlsStream<TcpStream>,
+    header: usize,
+    http: &Semaphore,
+) {
     let Ok(_permit) = http.try_acquire() else {
+        state.metrics.limit(Limit::HttpConnections);
         return;
     };
     let state = Arc::clone(state);
@@ -206,7 +231,8 @@ async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Sem
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER)
+        .max_buf_size(limits::HEADER_BYTES)
+        .max_header_size(header)
         // One request each: no connection outlives the certificate that it was accepted by.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

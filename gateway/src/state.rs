@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::copy::Counters;
 use crate::gateway::ImportListener;
 use crate::import::balance::Balance;
-use crate::limits::Slots;
+use crate::limits::{Rates, Slots};
 use crate::live::{Entry, Live, Subject};
 use crate::metrics::{Metrics, Side};
 use crate::pool::Pool;
@@ -47,6 +47,14 @@ pub(crate) struct State {
     pub tunnels: Slots<PeerName>,
     /// Connections in use, by import.
     pub import_connections: Slots<ObjectName>,
+    /// Connections in use, by export.
+    pub export_connections: Slots<ObjectName>,
+    /// Connections in use, by the client's address; only where that is limited.
+    pub clients: Slots<IpAddr>,
+    /// New connections, by import; only where they are limited.
+    pub import_rates: Rates<ObjectName>,
+    /// New connections, by export; only where they are limited.
+    pub export_rates: Rates<ObjectName>,
     /// Handshakes in progress, by the other side's network.
     pub handshakes: Slots<IpAddr>,
     /// Names of exported services.
@@ -103,6 +111,10 @@ impl State {
             balance: Balance::default(),
             tunnels: Slots::default(),
             import_connections: Slots::default(),
+            export_connections: Slots::default(),
+            clients: Slots::default(),
+            import_rates: Rates::default(),
+            export_rates: Rates::default(),
             handshakes: Slots::default(),
             resolve_exports: Resolver::default(),
             resolve_gateways: Resolver::default(),

@@ -18,7 +18,8 @@ use crate::copy::carry;
 use crate::decision::{Outcome, Record, write_end};
 use crate::dial;
 use crate::judge;
-use crate::limits::{self, Slot};
+use crate::limits::admission::{self, Admission};
+use crate::limits::{Limit, Quiet, Slot};
 use crate::live::Subject;
 use crate::metrics::{ResultLabel, Side};
 use crate::state::State;
@@ -52,11 +53,13 @@ pub(crate) async fn serve(
     import: ObjectName,
     socket: TcpStream,
     address: SocketAddr,
+    admission: Admission,
 ) {
     let started = Instant::now();
     let id: [u8; 16] = rand::random();
     let request = hex::encode(id);
-    let world = state.world();
+    // Its places are given back at the end.
+    let world = &admission.world;
     let snapshot = world.as_deref().map(|world| &*world.snapshot);
     let known = world
         .as_ref()
@@ -75,23 +78,18 @@ pub(crate) async fn serve(
         detail: "",
     };
     let refuse = |record: &Record<'_>, socket: TcpStream| {
-        record.write(&state.metrics);
+        if state.budgets.import(&import) {
+            record.write(&state.metrics);
+        } else {
+            record.count(&state.metrics);
+        }
         // RST: the client shall not take nothing for an answer.
         let _ = socket.set_zero_linger();
     };
-    let Some(world) = &world else {
+    let Some(world) = world else {
         return refuse(&record, socket);
     };
     let snapshot = &world.snapshot;
-    let bound = limits::bound(
-        limits::CONNECTIONS_PER_IMPORT,
-        snapshot.limits.connections_per_import,
-    );
-    let Some(_slot) = state.import_connections.take(&import, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "connections of the import";
-        return refuse(&record, socket);
-    };
     let client = world.client_soon(address.ip()).await;
     record.client = client.as_deref();
     let early = early(&socket);
@@ -142,8 +140,8 @@ pub(crate) async fn serve(
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
     drop(early);
-    let idle = snapshot.limits.idle_timeout.get();
-    let end = carry(socket, tunnel, entry, counters, idle).await;
+    let quiet = Quiet::of(&snapshot.limits);
+    let end = carry(socket, tunnel, entry, counters, quiet).await;
     write_end(
         &state.metrics,
         Side::Import,
@@ -152,6 +150,41 @@ pub(crate) async fn serve(
         entry.bytes(),
         started.elapsed(),
     );
+}
+
+/// Refuses a client that there is no room for.
+pub(crate) fn refuse(
+    state: &State,
+    import: &ObjectName,
+    socket: &TcpStream,
+    address: SocketAddr,
+    limit: Limit,
+) {
+    state.metrics.limit(limit);
+    let _ = socket.set_zero_linger();
+    let world = state.world();
+    let request = match state.budgets.import(import) {
+        true => hex::encode(rand::random::<[u8; 16]>()),
+        false => String::new(),
+    };
+    let record = Record {
+        side: Side::Import,
+        request: &request,
+        outcome: Outcome::Limit,
+        rule: None,
+        snapshot: world.as_deref().map(|world| &*world.snapshot),
+        address: Some(address),
+        client: None,
+        import: Some(import),
+        peer: None,
+        export: None,
+        detail: limit.words(),
+    };
+    if request.is_empty() {
+        record.count(&state.metrics);
+    } else {
+        record.write(&state.metrics);
+    }
 }
 
 /// What the client has said already: it goes out together with OPEN.
@@ -216,10 +249,13 @@ async fn find<'a>(
             fail(Outcome::UnknownPeer, None, String::new());
             continue;
         };
-        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-        let Some(slot) = state.tunnels.take(&source.peer, bound) else {
-            fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
-            continue;
+        let slot = match admission::tunnel(state, world, &source.peer) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                fail(Outcome::Limit, None, limit.words().to_owned());
+                continue;
+            }
         };
         match open_tunnel(state, world, remote, &open(source), early).await {
             Ok(tunnel) => {
@@ -272,7 +308,11 @@ async fn open_tunnel(
                 return Err((Outcome::Limit, error.to_string(), true));
             }
         };
-        match timeout(state.config.timeouts.open, tunnel.answered()).await {
+        let asked = Instant::now();
+        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let took = asked.elapsed().as_secs_f64();
+        state.metrics.tunnel_open_duration.observe(took);
+        match answer {
             Ok(Ok(())) => {
                 count("accepted");
                 return Ok(tunnel);
