@@ -1,5 +1,7 @@
 //! A plan compiled for a gateway: immutable, swapped whole.
 
+mod relay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -81,6 +83,8 @@ pub struct Import {
     pub name: ObjectName,
     /// The port at which the gateway listens on a host without Kubernetes.
     pub listen_port: u16,
+    /// The port of the Service that the import makes; none where it is merged into another's.
+    pub service_port: Option<u16>,
     /// Where the service comes from.
     pub sources: Vec<Source>,
     /// How connections are spread over the sources.
@@ -228,6 +232,7 @@ impl Import {
                 0 => import.spec.port.get(),
                 port => port,
             },
+            service_port: (!import.is_merged()).then_some(import.spec.port.get()),
             sources: import.spec.sources.iter().filter_map(source).collect(),
             load_balancing: import.spec.lb_scheme,
             limits: import.metadata.service_limits(),

@@ -119,7 +119,7 @@ async fn aborted(reader: &ReadHalf<'_>) {
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
-async fn idled(entry: &Entry, limit: Quiet) {
+pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
     if limit.open.is_zero() && limit.half_closed.is_zero() {
         return std::future::pending().await;
     }
@@ -158,6 +158,24 @@ impl Counters {
             to_peer: counter("to_peer"),
             from_peer: counter("from_peer"),
         }
+    }
+
+    /// What counts bytes to the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_to_peer(&self) -> &Bytes {
+        &self.to_peer
+    }
+
+    /// What counts bytes from the other gateway.
+    #[must_use]
+    pub(crate) const fn bytes_from_peer(&self) -> &Bytes {
+        &self.from_peer
+    }
+
+    /// Counts bytes that came together with OPEN.
+    pub(crate) fn from_peer(&self, entry: &Entry, length: usize) {
+        self.from_peer.inc_by(length as u64);
+        entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
     }
 
     /// Counts bytes that went out together with OPEN.

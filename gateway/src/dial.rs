@@ -205,6 +205,7 @@ async fn dial_one(
             peer: peer.clone(),
             dialled: true,
             address,
+            gateway: Some(gateway.clone()),
             chain,
             own: world.identity.fingerprint(),
         };

@@ -26,6 +26,7 @@ mod live;
 mod metrics;
 mod pool;
 mod reach;
+mod relay;
 mod resolve;
 mod state;
 mod tls;

@@ -203,6 +203,7 @@ async fn handle(
         peer,
         dialled: false,
         address,
+        gateway: None,
         chain,
         own: world.identity.fingerprint(),
     };

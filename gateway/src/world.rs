@@ -9,7 +9,7 @@ use fabric::attributes::Client;
 use fabric::guard::{ExportHostGuard, Refusal};
 use fabric::name::{ObjectName, PeerName};
 use fabric::policy::{Clock, Rule};
-use fabric::snapshot::Snapshot;
+use fabric::snapshot::{Export, Import, Snapshot};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
@@ -173,6 +173,16 @@ impl World {
             Some(_) => Err(format!("the service {name} has no ready endpoint")),
             None => Err(format!("the service {name} has no port {port}")),
         }
+    }
+
+    /// The import that an export hands on; none for a service, also for one that has a Service of the
+    /// cluster where the import should have its own.
+    #[must_use]
+    pub(crate) fn relayed(&self, export: &Export) -> Option<&Arc<Import>> {
+        let import = self.snapshot.relayed(export)?;
+        let endpoints = self.service(&import.name, export.port).unwrap_or_default();
+        let is_ours = |address: &SocketAddr| address.port() == import.listen_port;
+        endpoints.iter().all(is_ours).then_some(import)
     }
 
     /// Checks an exported host and the address that it resolved to against the guard rails.

@@ -41,28 +41,13 @@ impl Admission {
         let Some(world) = &admission.world else {
             return Ok(admission);
         };
-        let snapshot = &world.snapshot;
-        let limits = &snapshot.limits;
-        let own = snapshot.imports.get(import).map(|import| import.limits);
-        let own = own.unwrap_or_default();
-        // First those that take a place, so that a refused connection costs no token.
-        let most = bound(CONNECTIONS_PER_IMPORT, limits.connections_per_import);
-        let slot = state
-            .import_connections
-            .take(import, bound(most, own.connections));
-        admission._import = Some(slot.ok_or(Limit::ConnectionsPerImport)?);
-        if limits.connections_per_client > 0 {
-            let most = bound(CONNECTIONS_PER_IMPORT, limits.connections_per_client);
+        let limit = world.snapshot.limits.connections_per_client;
+        if limit > 0 {
+            let most = bound(CONNECTIONS_PER_IMPORT, limit);
             let slot = state.clients.take(&address.to_canonical(), most);
             admission._client = Some(slot.ok_or(Limit::ConnectionsPerClient)?);
         }
-        let rate = tighter(
-            limits.new_connections_per_import,
-            own.connections_per_second,
-        );
-        if !state.import_rates.take(import, rate, Instant::now()) {
-            return Err(Limit::NewConnectionsPerImport);
-        }
+        admission._import = Some(import_place(state, world, import)?);
         Ok(admission)
     }
 }
@@ -88,6 +73,31 @@ impl ExportAdmission {
         }
         Ok(Self { _export: slot })
     }
+}
+
+/// A place for one more connection through an import.
+pub(crate) fn import_place(
+    state: &State,
+    world: &World,
+    import: &ObjectName,
+) -> Result<Slot<ObjectName>, Limit> {
+    let (limits, imports) = (&world.snapshot.limits, &world.snapshot.imports);
+    let own = imports.get(import).map(|import| import.limits);
+    let own = own.unwrap_or_default();
+    // First what takes a place, so that a refused connection costs no token.
+    let most = bound(CONNECTIONS_PER_IMPORT, limits.connections_per_import);
+    let slot = state
+        .import_connections
+        .take(import, bound(most, own.connections));
+    let slot = slot.ok_or(Limit::ConnectionsPerImport)?;
+    let rate = tighter(
+        limits.new_connections_per_import,
+        own.connections_per_second,
+    );
+    if !state.import_rates.take(import, rate, Instant::now()) {
+        return Err(Limit::NewConnectionsPerImport);
+    }
+    Ok(slot)
 }
 
 /// Whether what a peer says of a connection isn't too much.

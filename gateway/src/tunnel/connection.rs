@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use fabric::api::Fingerprint;
+use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
@@ -50,6 +50,8 @@ pub struct ConnectionFacts {
     pub dialled: bool,
     /// The other side's address.
     pub address: SocketAddr,
+    /// The peer's gateway that was dialled; none on the side that accepted.
+    pub gateway: Option<Gateway>,
     /// The chain that the peer showed, its own certificate first.
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate that this side showed.
@@ -143,6 +145,8 @@ pub enum OpenError {
     Unusable,
     /// What is asked doesn't fit in a frame.
     DoesNotFit(FrameError),
+    /// The other side takes no connections that others relay.
+    NoRelays,
 }
 
 /// Exchanges the hello.
@@ -151,7 +155,7 @@ pub async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(Hello, BytesMut), EstablishError> {
     let ours = Hello {
         minor: 0,
-        capabilities: 0,
+        capabilities: frame::RELAYS,
         window: WINDOW,
         tunnels: MAX_TUNNELS,
     };
@@ -262,6 +266,9 @@ impl Connection {
 
     /// Asks for a tunnel; its answer is still to come. `early` may be sent at once.
     pub fn open(self: &Arc<Self>, open: Open, early: &[u8]) -> Result<Tunnel, OpenError> {
+        if !open.via.is_empty() && self.theirs.capabilities & frame::RELAYS == 0 {
+            return Err(OpenError::NoRelays);
+        }
         let shared = {
             let mut tunnels = self.tunnels.lock();
             let id = tunnels

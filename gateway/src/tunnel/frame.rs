@@ -26,6 +26,9 @@ pub const MAX_LABELS: usize = 256;
 /// The most peers that may have relayed a connection: more hops than that are a mistake.
 pub const MAX_VIA: usize = 8;
 
+/// The capability to take connections that other peers relay.
+pub const RELAYS: u64 = 1 << 2;
+
 const MAGIC: [u8; 4] = *b"weft";
 const END: u8 = 0x01;
 const CLIENT_KNOWN: u8 = 0x01;

@@ -157,6 +157,22 @@ impl Tunnel {
         }
     }
 
+    /// What has been received by now, as far as it fits.
+    #[must_use]
+    pub fn received(&self, at_most: usize) -> BytesMut {
+        let mut received = BytesMut::new();
+        let mut state = self.shared.state.lock();
+        while let Some(chunk) = state.chunks.front() {
+            let bytes = chunk.bytes();
+            if received.len() + bytes.len() > at_most {
+                break;
+            }
+            received.extend_from_slice(bytes);
+            state.chunks.pop_front();
+        }
+        received
+    }
+
     /// Gives the other side credit for bytes that were passed on.
     pub fn passed_on(&self, length: usize) {
         let window = self.connection.window();
@@ -232,6 +248,17 @@ impl Drop for Tunnel {
 
 fn broken_by(_: FrameError) -> Broken {
     Broken::Ended(Reason::Protocol)
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Merged(bytes) => bytes,
+        }
+    }
 }
 
 // === impl Shared ===
