@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
+use crate::decision::{Outcome, Record};
 use crate::judge;
 use crate::limits::Quiet;
 use crate::limits::admission::{self, ExportAdmission};
@@ -45,6 +45,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         export: Some(&open.export),
         via: &open.via,
         detail: "",
+        trace: None,
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
@@ -125,26 +126,19 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     };
     let detail = target.to_string();
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(&state);
     tunnel.accept();
     let entry = registered.entry();
     let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
     let end = carry(socket, tunnel, entry, counters, quiet).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
 /// Refuses a tunnel; the log may be spared it, the counters not.
 pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
     if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
-        record.write(&state.metrics);
+        record.write(&state);
     } else {
         record.count(&state.metrics);
     }

@@ -87,6 +87,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The decision log can't be opened.
+    #[error("open the decision log")]
+    DecisionLog(#[source] std::io::Error),
     /// An address can't be listened at.
     #[error("listen at {address} for {what}")]
     Listen {
@@ -131,7 +134,8 @@ impl Gateway {
         let admin = bind("the admin port", config.admin)?;
         let listen_address = local(&gateway, config.listen);
         let admin_address = local(&admin, config.admin);
-        let state = Arc::new(State::new(config, provider, listen_address, admin_address));
+        let state = State::new(config, provider, listen_address, admin_address);
+        let state = Arc::new(state.map_err(StartError::DecisionLog)?);
         let admin = admin
             .into_std()
             .and_then(|listener| admin::start(Arc::clone(&state), listener, status))
@@ -254,8 +258,12 @@ impl Running {
         report
     }
 
-    /// Reads the certificates and keys anew; errors are logged, and the old ones stay.
+    /// Reads the certificates and keys anew, and opens the decision log anew; errors are logged, and
+    /// the old ones stay.
     pub fn reload(&self) {
+        if let Some(log) = &self.state.decisions {
+            log.reopen();
+        }
         // Full means that one is waiting already.
         let _ = self.reload.try_send(());
     }
@@ -288,6 +296,12 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             let _ = tokio::task::spawn_blocking(move || admin.join()).await;
         }
+        let _ = tokio::task::spawn_blocking(move || {
+            if let Some(log) = &state.decisions {
+                log.close();
+            }
+        })
+        .await;
     }
 }
 

@@ -11,7 +11,7 @@ use fabric::snapshot::Import;
 use tokio::time::timeout;
 
 use crate::copy::idled;
-use crate::decision::{End, Outcome, Record, write_end};
+use crate::decision::{End, Outcome, Record};
 use crate::export::refuse;
 use crate::import::source::{Found, Wanted, describe, find};
 use crate::limits::Quiet;
@@ -107,7 +107,7 @@ pub(crate) async fn serve(
     };
     let detail = format!("relayed to {} of {}", source.export.name, source.peer);
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(state);
     // The second of the two decisions: who may use the import.
     let onward = Record {
         side: Side::Import,
@@ -118,7 +118,7 @@ pub(crate) async fn serve(
         detail: "",
         ..record
     };
-    onward.write(&state.metrics);
+    onward.write(state);
     tunnel.accept();
     let entry = registered.entry();
     let counters = state.counters(Side::Export);
@@ -127,14 +127,7 @@ pub(crate) async fn serve(
     drop(early);
     let quiet = Quiet::of(&snapshot.limits);
     let end = carry(&tunnel, &far, entry, state, quiet).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        record.request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    record.write_end(state, end, entry.bytes(), started.elapsed());
 }
 
 /// How long a relay looks for a source: a fifth less than the peer in front of it waits, so that

@@ -1,6 +1,7 @@
 //! What all tasks of a gateway share.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::budget::Budgets;
 use crate::config::Config;
 use crate::copy::Counters;
+use crate::decision::log::Log;
 use crate::gateway::ImportListener;
 use crate::import::balance::Balance;
 use crate::limits::{Rates, Slots};
@@ -33,6 +35,8 @@ pub(crate) struct State {
     pub provider: Arc<CryptoProvider>,
     /// What is counted.
     pub metrics: Metrics,
+    /// The decision log; none where decisions are events of the process's own.
+    pub decisions: Option<Log>,
     /// The snapshot in force; none fails closed.
     world: ArcSwapOption<World>,
     /// The live connections of clients and services.
@@ -97,9 +101,10 @@ impl State {
         provider: Arc<CryptoProvider>,
         listen: SocketAddr,
         admin: SocketAddr,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let metrics = Metrics::default();
-        Self {
+        Ok(Self {
+            decisions: Log::open(&config.decision_log, &metrics)?,
             counters: [Side::Import, Side::Export].map(|side| Counters::new(&metrics, side)),
             config,
             provider,
@@ -126,7 +131,7 @@ impl State {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
-        }
+        })
     }
 
     /// The snapshot in force.

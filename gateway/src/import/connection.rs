@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::source::{Found, Wanted, describe, find};
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
+use crate::decision::{Outcome, Record};
 use crate::limits::admission::Admission;
 use crate::limits::{Limit, Quiet};
 use crate::live::Subject;
@@ -50,10 +50,11 @@ pub(crate) async fn serve(
         export: None,
         via: &[],
         detail: "",
+        trace: None,
     };
     let refuse = |record: &Record<'_>, socket: TcpStream| {
         if state.budgets.import(&import) {
-            record.write(&state.metrics);
+            record.write(&state);
         } else {
             record.count(&state.metrics);
         }
@@ -110,21 +111,14 @@ pub(crate) async fn serve(
         return refuse(&record, socket);
     };
     record.outcome = Outcome::Allowed;
-    record.write(&state.metrics);
+    record.write(&state);
     let entry = registered.entry();
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
     drop(early);
     let quiet = Quiet::of(&snapshot.limits);
     let end = carry(socket, tunnel, entry, counters, quiet).await;
-    write_end(
-        &state.metrics,
-        Side::Import,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
 /// Refuses a client that there is no room for.
@@ -155,11 +149,12 @@ pub(crate) fn refuse(
         export: None,
         via: &[],
         detail: limit.words(),
+        trace: None,
     };
     if request.is_empty() {
         record.count(&state.metrics);
     } else {
-        record.write(&state.metrics);
+        record.write(&state);
     }
 }
 

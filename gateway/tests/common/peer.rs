@@ -49,8 +49,17 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
+        Self::start_with(identities, port, |_| {}).await
+    }
+
+    /// Starts a gateway that is told other things, too.
+    pub(crate) async fn start_with(
+        identities: Vec<IdentityFiles>,
+        port: u16,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let (snapshots, receiver) = watch::channel(None);
-        let config = Config {
+        let mut config = Config {
             listen: loopback(port),
             admin: loopback(0),
             // A busy machine shall not look like a dead peer.
@@ -63,6 +72,7 @@ impl Peer {
             },
             ..Config::new(identities)
         };
+        change(&mut config);
         let status: StatusProvider = Arc::new(|| json!({ "by": "the test" }));
         let running = Gateway::start(config, receiver, Some(status))
             .await

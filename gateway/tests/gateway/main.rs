@@ -11,7 +11,10 @@ mod carry;
 mod change;
 #[path = "../common/mod.rs"]
 mod common;
+mod expiry;
 mod lifecycle;
+mod limits;
+mod observed;
 mod sources;
 mod trust;
 mod wire;
