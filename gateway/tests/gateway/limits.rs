@@ -83,7 +83,13 @@ async fn row_84_connections_of_a_client() {
     let pair = limited_west(|limits| limits.connections_per_client = 2).await;
     takes_two(&pair, &pair.west, "connections_per_client").await;
     // Another client has its own.
-    let (_one, _two) = (echoing(pair.import).await, echoing(pair.import).await);
+    let held = || {
+        until("a place", || async {
+            let mut socket = TcpStream::connect(pair.import).await.ok()?;
+            echoes(&mut socket).await.then_some(socket)
+        })
+    };
+    let (_one, _two) = (held().await, held().await);
     let other = tokio::net::TcpSocket::new_v4().unwrap();
     other.bind("127.0.0.7:0".parse().unwrap()).unwrap();
     let mut other = soon("a connection", other.connect(pair.import))
