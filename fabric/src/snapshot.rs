@@ -7,7 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::api::{
-    self, Fingerprint, Gateway, Heartbeat, Limits, LoadBalancing, Object, ServiceLimits,
+    self, Compatibility, Fingerprint, Gateway, Heartbeat, Limits, LoadBalancing, Object,
+    ServiceLimits,
 };
 use crate::attributes::{Client, ExportAttributes, Labels, PeerAttributes};
 use crate::name::{ObjectName, PeerName};
@@ -57,6 +58,8 @@ pub struct Remote {
     pub peer: PeerAttributes,
     /// Where its gateways listen; empty for a peer that only dials out.
     pub gateways: Vec<Gateway>,
+    /// What other than `weft/1` is spoken with it.
+    pub compatibility: Option<Compatibility>,
     /// Its committed certificates; empty, any of the CA with its name will do.
     pub certificates: BTreeSet<Fingerprint>,
 }
@@ -157,6 +160,7 @@ impl Snapshot {
                             labels: peer.metadata.labels.clone(),
                         },
                         gateways: peer.spec.gateways.clone(),
+                        compatibility: peer.metadata.compatibility(),
                     };
                     snapshot.remotes.insert(name, Arc::new(remote));
                 }

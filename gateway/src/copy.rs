@@ -111,7 +111,7 @@ async fn inwards(
 }
 
 /// Waits until the socket's other side has broken the connection off.
-async fn aborted(reader: &ReadHalf<'_>) {
+pub(crate) async fn aborted(reader: &ReadHalf<'_>) {
     // A failure to wait is found by whoever reads.
     if reader.ready(Interest::ERROR).await.is_err() {
         std::future::pending::<()>().await;
@@ -172,13 +172,13 @@ impl Counters {
         &self.from_peer
     }
 
-    /// Counts bytes that came together with OPEN.
-    pub(crate) fn from_peer(&self, entry: &Entry, length: usize) {
+    /// Counts bytes that came from the peer.
+    pub(crate) fn received(&self, entry: &Entry, length: usize) {
         self.from_peer.inc_by(length as u64);
         entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that went out together with OPEN.
+    /// Counts bytes that went out together with OPEN, or otherwise than by [`carry`].
     pub(crate) fn early(&self, entry: &Entry, length: usize) {
         self.to_peer.inc_by(length as u64);
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);

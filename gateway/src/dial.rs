@@ -8,9 +8,11 @@ use fabric::name::PeerName;
 use fabric::snapshot::Remote;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::link;
 use crate::listen::prepare;
@@ -122,24 +124,40 @@ async fn dial(state: &Arc<State>, peer: &PeerName) -> Dialled {
         .remotes
         .get(peer)
         .ok_or_else(|| error("unknown_peer", "the peer isn't part of the fabric"))?;
-    let mut gateways = remote.gateways.clone();
+    each(&remote.gateways, |gateway| {
+        dial_one(state, &world, peer, gateway)
+    })
+    .await
+    .map(|_| ())
+}
+
+/// Tries all gateways of a peer, one a little after the other, until one succeeds.
+pub(crate) async fn each<T, F: Future<Output = Result<T, DialError>>>(
+    gateways: &[Gateway],
+    attempt: impl Fn(Gateway) -> F,
+) -> Result<T, DialError> {
+    let none = || DialError {
+        reason: "no_gateway",
+        text: "the peer has no gateway to dial".to_owned(),
+    };
+    let mut gateways = gateways.to_vec();
     if gateways.is_empty() {
-        return Err(error("no_gateway", "the peer has no gateway to dial"));
+        return Err(none());
     }
     let start = rand::random_range(0..gateways.len());
     gateways.rotate_left(start);
-    let mut gateways = gateways.iter();
+    let mut gateways = gateways.into_iter();
     let mut attempts = FuturesUnordered::new();
-    let mut last = error("no_gateway", "the peer has no gateway to dial");
+    let mut last = none();
     loop {
         let next = gateways.next();
         let is_last = next.is_none();
         if let Some(gateway) = next {
-            attempts.push(Box::pin(dial_one(state, &world, peer, gateway)));
+            attempts.push(Box::pin(attempt(gateway)));
         }
         tokio::select! {
             attempt = attempts.next() => match attempt {
-                Some(Ok(_)) => return Ok(()),
+                Some(Ok(done)) => return Ok(done),
                 Some(Err(error)) => last = error,
                 None => return Err(last),
             },
@@ -152,8 +170,32 @@ async fn dial_one(
     state: &Arc<State>,
     world: &Arc<World>,
     peer: &PeerName,
-    gateway: &Gateway,
+    gateway: Gateway,
 ) -> Result<Arc<Connection>, DialError> {
+    let (stream, facts) = secure(state, world, peer, &gateway).await?;
+    if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
+        return Err(DialError {
+            reason: "no_protocol",
+            text: format!("{peer} at {} doesn't speak weft/1", facts.address),
+        });
+    }
+    let start = link::start(state, stream.into(), facts);
+    let started = timeout(state.config.timeouts.handshake, start).await;
+    started.unwrap_or_else(|_| {
+        Err(DialError {
+            reason: "timeout",
+            text: format!("{peer}: the hello timed out"),
+        })
+    })
+}
+
+/// A TLS connection to one of a peer's gateways, with the peer's name proven.
+pub(crate) async fn secure(
+    state: &State,
+    world: &World,
+    peer: &PeerName,
+    gateway: &Gateway,
+) -> Result<(TlsStream<TcpStream>, ConnectionFacts), DialError> {
     let target = format!("{}:{}", gateway.host, gateway.port);
     let error = |reason: &'static str, text: &dyn std::fmt::Display| DialError {
         reason,
@@ -192,9 +234,6 @@ async fn dial_one(
             .map_err(|failure| error(tls::failure(&failure), &failure))?;
         let (_, session) = stream.get_mut();
         session.set_buffer_limit(Some(TLS_BUFFER));
-        if session.alpn_protocol() != Some(ALPN_WEFT) {
-            return Err(error("no_protocol", &"it doesn't speak weft/1"));
-        }
         let chain = session
             .peer_certificates()
             .unwrap_or_default()
@@ -209,7 +248,7 @@ async fn dial_one(
             chain,
             own: world.identity.fingerprint(),
         };
-        link::start(state, stream.into(), facts).await
+        Ok((stream, facts))
     };
     timeout(timeouts.handshake, handshake)
         .await

@@ -147,7 +147,7 @@ pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
 }
 
 /// Connects to an exported service, within the guard rails.
-async fn connect(
+pub(crate) async fn connect(
     state: &State,
     world: &World,
     export: &Export,

@@ -356,6 +356,7 @@ impl Follower {
         }
         self.clock = self.clock.read(Timestamp::now());
         let started = Instant::now();
+        state.compat.grants.know(self.identities.grants());
         let world = snapshot.and_then(|snapshot| self.world(snapshot));
         let old = state.world();
         let (is_same, is_same_source) = match (&old, &world) {

@@ -10,6 +10,7 @@
 
 mod admin;
 mod budget;
+mod compat;
 pub mod config;
 mod copy;
 pub mod decision;

@@ -8,6 +8,7 @@ use rustls_pki_types::UnixTime;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use crate::compat;
 use crate::export;
 use crate::limits::Limit;
 use crate::metrics::{ReasonLabel, RoleLabel};
@@ -150,7 +151,7 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
             cut += 1;
         }
     }
-    cut
+    cut + compat::judge(state, world)
 }
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
@@ -161,6 +162,7 @@ pub(crate) fn retire_others(state: &State, world: &World) {
             connection.retire("the certificate was replaced");
         }
     }
+    compat::retire_others(state, world);
 }
 
 /// The moment as certificates count it.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::copy::idled;
 use crate::decision::{End, Outcome, Record};
 use crate::export::refuse;
-use crate::import::source::{Found, Wanted, describe, find};
+use crate::import::source::{Found, Wanted, Way, describe, find};
 use crate::limits::Quiet;
 use crate::limits::admission::import_place;
 use crate::live::{Entry, Subject};
@@ -88,9 +88,14 @@ pub(crate) async fn serve(
     let Found {
         source,
         rule,
-        tunnel: far,
+        tunnel: Way::Weft(far),
         slot: _tunnel_slot,
-    } = found;
+    } = found
+    else {
+        // Not looked for: that dialect has no place for the hops.
+        record.outcome = Outcome::PeerRefused;
+        return refuse(state, &record, tunnel);
+    };
     let Some(peer) = record.peer else { return };
     let subject = Subject::Relay {
         peer: peer.clone(),
@@ -122,7 +127,7 @@ pub(crate) async fn serve(
     tunnel.accept();
     let entry = registered.entry();
     let counters = state.counters(Side::Export);
-    counters.from_peer(entry, early.len());
+    counters.received(entry, early.len());
     tunnel.passed_on(early.len());
     drop(early);
     let quiet = Quiet::of(&snapshot.limits);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budgets;
+use crate::compat::Compat;
 use crate::config::Config;
 use crate::copy::Counters;
 use crate::decision::log::Log;
@@ -43,6 +44,8 @@ pub(crate) struct State {
     pub live: Live,
     /// The live connections to other gateways.
     pub pool: Pool,
+    /// What there is with peers that speak ClusterLink's dialect.
+    pub compat: Compat,
     /// Whether peers answer.
     pub reach: Reachability,
     /// Where each import's next connection goes.
@@ -112,6 +115,7 @@ impl State {
             world: ArcSwapOption::empty(),
             live: Live::default(),
             pool: Pool::default(),
+            compat: Compat::default(),
             reach: Reachability::default(),
             balance: Balance::default(),
             tunnels: Slots::default(),

@@ -19,7 +19,7 @@ use crate::config::ClusterView;
 use crate::tls;
 use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
-use crate::tunnel::Connection;
+use crate::tunnel::{Connection, ConnectionFacts};
 
 /// A Pod's address stands in the cluster by then: its node writes it within a second of its start.
 const NEWBORN: Duration = Duration::from_secs(2);
@@ -93,7 +93,15 @@ impl World {
 
     /// Whether a live connection between gateways is accepted by this snapshot, now.
     pub(crate) fn verify(&self, connection: &Connection) -> Result<(), Refused> {
-        let facts = connection.facts();
+        self.verify_facts(connection.facts(), connection.accepted_by())
+    }
+
+    /// The same for whatever knows the facts, and by which snapshot they were accepted last.
+    pub(crate) fn verify_facts(
+        &self,
+        facts: &ConnectionFacts,
+        accepted_by: &AtomicU64,
+    ) -> Result<(), Refused> {
         let role = if facts.dialled {
             Role::Server(&facts.peer)
         } else {
@@ -105,7 +113,7 @@ impl World {
         if peer != facts.peer {
             return Err(Refused::WrongName);
         }
-        connection.accepted_by().store(self.id, Ordering::Release);
+        accepted_by.store(self.id, Ordering::Release);
         Ok(())
     }
 
@@ -113,10 +121,19 @@ impl World {
     ///
     /// So a tunnel is never opened by one snapshot over a connection that only another accepted.
     pub(crate) fn accepts(&self, connection: &Connection) -> Result<(), Refused> {
-        if connection.accepted_by().load(Ordering::Acquire) == self.id {
+        self.accepts_facts(connection.facts(), connection.accepted_by())
+    }
+
+    /// The same for whatever knows the facts, and by which snapshot they were accepted last.
+    pub(crate) fn accepts_facts(
+        &self,
+        facts: &ConnectionFacts,
+        accepted_by: &AtomicU64,
+    ) -> Result<(), Refused> {
+        if accepted_by.load(Ordering::Acquire) == self.id {
             Ok(())
         } else {
-            self.verify(connection)
+            self.verify_facts(facts, accepted_by)
         }
     }
 

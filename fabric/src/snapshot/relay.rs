@@ -119,7 +119,7 @@ mod tests {
                     import("merged", &json!({ "import.clusterlink.net/merge": "true" })),
                     export(name, host, port),
                 ],
-                state: State::default(),
+                state: State::empty(),
             };
             let snapshot = Snapshot::compile(&plan);
             let export = snapshot.exports.values().next().unwrap();

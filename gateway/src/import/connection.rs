@@ -9,7 +9,7 @@ use fabric::name::ObjectName;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use super::source::{Found, Wanted, describe, find};
+use super::source::{Found, Wanted, Way, describe, find};
 use crate::copy::carry;
 use crate::decision::{Outcome, Record};
 use crate::limits::admission::Admission;
@@ -106,7 +106,10 @@ pub(crate) async fn serve(
         export: source.export.name.clone(),
     };
     let Some(registered) = state.register(subject, world) else {
-        tunnel.reset(Reason::NoLongerAllowed);
+        match &tunnel {
+            Way::Weft(tunnel) => tunnel.reset(Reason::NoLongerAllowed),
+            Way::ClusterLink(tunnel) => tunnel.reset(),
+        }
         record.outcome = Outcome::NoLongerAllowed;
         return refuse(&record, socket);
     };
@@ -115,9 +118,15 @@ pub(crate) async fn serve(
     let entry = registered.entry();
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
-    drop(early);
     let quiet = Quiet::of(&snapshot.limits);
-    let end = carry(socket, tunnel, entry, counters, quiet).await;
+    let end = match tunnel {
+        Way::Weft(tunnel) => {
+            drop(early);
+            carry(socket, tunnel, entry, counters, quiet).await
+        }
+        // Nothing was sent before the peer's answer.
+        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, quiet).await,
+    };
     record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
@@ -154,7 +163,7 @@ pub(crate) fn refuse(
     if request.is_empty() {
         record.count(&state.metrics);
     } else {
-        record.write(&state);
+        record.write(state);
     }
 }
 

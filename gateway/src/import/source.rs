@@ -10,6 +10,7 @@ use fabric::policy::Rule;
 use fabric::snapshot::{Remote, Source};
 use tokio::time::timeout;
 
+use crate::compat;
 use crate::decision::Outcome;
 use crate::dial;
 use crate::judge;
@@ -44,8 +45,14 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Found<'a> {
     pub source: &'a Source,
     pub rule: Option<&'a Rule>,
-    pub tunnel: Tunnel,
+    pub tunnel: Way,
     pub slot: Slot<PeerName>,
+}
+
+/// How a source is reached.
+pub(crate) enum Way {
+    Weft(Tunnel),
+    ClusterLink(compat::Tunnel),
 }
 
 /// What speaks against a source.
@@ -149,7 +156,18 @@ async fn open_tunnel(
     remote: &Remote,
     open: &Open,
     early: &[u8],
-) -> Result<Tunnel, (Outcome, String, bool)> {
+) -> Result<Way, (Outcome, String, bool)> {
+    if compat::import::applies(state, remote) {
+        if !open.via.is_empty() {
+            // The dialect has no place for the hops, so that a loop would never be found.
+            let text = "the peer takes no relayed connections".to_owned();
+            return Err((Outcome::PeerRefused, text, true));
+        }
+        let opened = compat::import::open(state, world, remote, open).await;
+        if let Some(tunnel) = opened.map_err(|(outcome, text)| (outcome, text, true))? {
+            return Ok(Way::ClusterLink(tunnel));
+        }
+    }
     let count = |result: &'static str| {
         let label = ResultLabel { result };
         state.metrics.tunnel_opens.get_or_create(&label).inc();
@@ -185,7 +203,7 @@ async fn open_tunnel(
         match answer {
             Ok(Ok(())) => {
                 count("accepted");
-                return Ok(tunnel);
+                return Ok(Way::Weft(tunnel));
             }
             // It took no more tunnels by the time that it was asked.
             Ok(Err(Broken::Refused(Reason::Draining, why))) => {

@@ -94,11 +94,12 @@ impl Tunnel {
         loop {
             {
                 let state = self.shared.state.lock();
-                if let Some(broken) = &state.broken {
-                    return Err(broken.clone());
-                }
+                // Also when it is broken by now: the service has seen it, and no other one may.
                 if state.accepted {
                     return Ok(());
+                }
+                if let Some(broken) = &state.broken {
+                    return Err(broken.clone());
                 }
             }
             self.shared.incoming.notified().await;

@@ -49,11 +49,27 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
-        Self::start_with(identities, port, |_| {}).await
+        // A busy machine shall not look like a dead peer.
+        let timeouts = Timeouts {
+            handshake: Duration::from_secs(30),
+            dial: Duration::from_secs(30),
+            open: Duration::from_secs(40),
+            connect: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
+        };
+        Self::start_with(identities, port, timeouts).await
+    }
+
+    pub(crate) async fn start_with(
+        identities: Vec<IdentityFiles>,
+        port: u16,
+        timeouts: Timeouts,
+    ) -> Self {
+        Self::start_configured(identities, port, |config| config.timeouts = timeouts).await
     }
 
     /// Starts a gateway that is told other things, too.
-    pub(crate) async fn start_with(
+    pub(crate) async fn start_configured(
         identities: Vec<IdentityFiles>,
         port: u16,
         change: impl FnOnce(&mut Config),
@@ -62,14 +78,6 @@ impl Peer {
         let mut config = Config {
             listen: loopback(port),
             admin: loopback(0),
-            // A busy machine shall not look like a dead peer.
-            timeouts: Timeouts {
-                handshake: Duration::from_secs(30),
-                dial: Duration::from_secs(30),
-                open: Duration::from_secs(40),
-                connect: Duration::from_secs(30),
-                heartbeat: Duration::from_secs(30),
-            },
             ..Config::new(identities)
         };
         change(&mut config);
