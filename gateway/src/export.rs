@@ -11,9 +11,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
+use crate::decision::{Outcome, Record};
 use crate::judge;
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::{self, ExportAdmission};
 use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
@@ -44,6 +45,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         export: Some(&open.export),
         via: &open.via,
         detail: "",
+        trace: None,
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
@@ -70,11 +72,16 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.detail = refused.as_str();
         return refuse(&record, tunnel);
     }
-    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-    let Some(_slot) = state.tunnels.take(&peer, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "tunnels of the peer";
-        return refuse(&record, tunnel);
+    let slot =
+        admission::message(world, &open).and_then(|()| admission::tunnel(&state, world, &peer));
+    let _slot = match slot {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
     record.outcome = outcome;
@@ -85,6 +92,15 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let Some(export) = snapshot.exports.get(&open.export) else {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, tunnel);
+    };
+    let _admission = match ExportAdmission::of(&state, world, export) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     if let Some(import) = world.relayed(export) {
         return relay::serve(&state, world, tunnel, &open, import, record).await;
@@ -110,26 +126,19 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     };
     let detail = target.to_string();
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(&state);
     tunnel.accept();
     let entry = registered.entry();
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
-    let end = carry(socket, tunnel, entry, counters, idle).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    let end = carry(socket, tunnel, entry, counters, quiet).await;
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
 /// Refuses a tunnel; the log may be spared it, the counters not.
 pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
     if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
-        record.write(&state.metrics);
+        record.write(&state);
     } else {
         record.count(&state.metrics);
     }

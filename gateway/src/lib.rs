@@ -35,5 +35,5 @@ mod tls;
 pub mod tunnel;
 mod world;
 
-pub use config::{Config, IdentityFiles, StatusProvider, Timeouts};
+pub use config::{Config, DecisionLog, IdentityFiles, StatusProvider, Timeouts, TraceExport};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
@@ -13,7 +14,8 @@ use crate::compat;
 use crate::decision::Outcome;
 use crate::dial;
 use crate::judge;
-use crate::limits::{self, Slot};
+use crate::limits::Slot;
+use crate::limits::admission;
 use crate::metrics::ResultLabel;
 use crate::state::State;
 use crate::tunnel::connection::{Closed, OpenError};
@@ -120,10 +122,13 @@ pub(crate) async fn find<'a>(
             fail(Outcome::UnknownPeer, None, String::new());
             continue;
         };
-        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-        let Some(slot) = state.tunnels.take(&source.peer, bound) else {
-            fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
-            continue;
+        let slot = match admission::tunnel(state, world, &source.peer) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                fail(Outcome::Limit, None, limit.words().to_owned());
+                continue;
+            }
         };
         let open = Open {
             request: wanted.request,
@@ -200,7 +205,11 @@ async fn open_tunnel(
                 return Err((Outcome::PeerRefused, text, true));
             }
         };
-        match timeout(state.config.timeouts.open, tunnel.answered()).await {
+        let asked = Instant::now();
+        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let took = asked.elapsed().as_secs_f64();
+        state.metrics.tunnel_open_duration.observe(took);
+        match answer {
             Ok(Ok(())) => {
                 count("accepted");
                 return Ok(Way::Weft(tunnel));

@@ -13,9 +13,12 @@ mod change;
 mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
+mod expiry;
 mod health;
 mod ipv6;
 mod lifecycle;
+mod limits;
+mod observed;
 mod relay;
 mod sources;
 mod trust;
