@@ -76,7 +76,8 @@ pub(crate) async fn serve(
         via: &[],
         early: &early,
     };
-    let found = match find(&state, world, &wanted).await {
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let found = match Box::pin(find(&state, world, &wanted)).await {
         Ok(found) => found,
         Err(failures) => {
             let detail = describe(&failures);
@@ -126,7 +127,9 @@ pub(crate) async fn serve(
             carry(socket, tunnel, entry, counters, idle).await
         }
         // Nothing was sent before the peer's answer.
-        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, idle).await,
+        Way::ClusterLink(tunnel) => {
+            Box::pin(tunnel.carry(socket, early, entry, counters, idle)).await
+        }
     };
     write_end(
         &state.metrics,

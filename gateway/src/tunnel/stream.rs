@@ -665,3 +665,6 @@ impl Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
