@@ -1,21 +1,14 @@
 //! The gateway's one open port: TLS, and behind it tunnels or a little HTTP.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use fabric::name::PeerName;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ProtocolVersion;
+use rustls_pki_types::UnixTime;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -25,6 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::compat;
+use crate::health;
 use crate::limits::{self, Slot, Slots};
 use crate::link;
 use crate::state::State;
@@ -38,15 +32,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a handshake is left alone while others wait for its place: two round trips around the
 /// world, and some.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A request's header: nobody needs longer for a health check.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A whole request with its answer, however slowly the other side reads.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The largest header of a request.
-const MAX_HEADER: usize = 16 * 1024;
 
 /// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
 /// the host has no IPv6.
@@ -297,6 +282,7 @@ async fn handle(
         gateway: None,
         chain,
         own: world.identity.fingerprint(),
+        made: UnixTime::now(),
     };
     let mut stream = match agreed {
         Agreed::Weft(secured) => {
@@ -325,35 +311,23 @@ async fn handle(
         return refused("limit", "requests of the peer");
     };
     state.metrics.handshake("accept", "ok");
-    serve_http(&state, TokioIo::new(*stream)).await;
+    health::serve(*stream, || _ = state.metrics.http_requests.inc()).await;
 }
 
-async fn serve_http(state: &Arc<State>, stream: TokioIo<TlsStream<TcpStream>>) {
-    let state = Arc::clone(state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        state.metrics.http_requests.inc();
-        async move { Ok::<_, Infallible>(answer(&request)) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER)
-        // One request each: no connection outlives the certificate that it was accepted by.
-        .keep_alive(false)
-        .serve_connection(stream, service);
-    match timeout(HTTP_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),
-        Err(_) => tracing::debug!("http connection took too long"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn row_90_connections_show_signs_of_life_where_nothing_is_sent() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let socket = socket.unwrap();
+        prepare(&socket);
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
     }
-}
-
-fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::NOT_FOUND, "there is nothing here\n"),
-    };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response
 }
