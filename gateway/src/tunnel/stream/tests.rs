@@ -186,6 +186,30 @@ async fn a_sink_is_told_of_the_end_after_the_last_byte() {
     assert!(sink.finished.load(Ordering::SeqCst));
 }
 
+#[tokio::test]
+async fn a_sink_is_not_told_of_an_end_when_bytes_before_it_were_given_up() {
+    let (near, far_connection, mut offered) = pair().await;
+    let tunnel = near.open(open(), b"").unwrap();
+    let far = offered.recv().await.unwrap();
+    let sink = Arc::new(Counting::default());
+    sink.is_full.store(true, Ordering::SeqCst);
+    far.deliver_to(Arc::clone(&sink) as Arc<dyn Sink>);
+    tunnel.send(b"the last bytes").await.unwrap();
+    tunnel.end().unwrap();
+    until("the end", || far.shared.inbound.lock().received_end).await;
+    far.reset(Reason::NoLongerAllowed);
+    sink.is_full.store(false, Ordering::SeqCst);
+    {
+        let mut inbound = far.shared.inbound.lock();
+        (inbound.is_full, inbound.is_touched) = (false, true);
+    }
+    // As the reader does when it comes back to it just then, and the task.
+    far.shared.deliver(&far_connection);
+    assert_eq!(far.pass_on(), Err(Broken::Ended(Reason::NoLongerAllowed)));
+    assert!(!sink.finished.load(Ordering::SeqCst));
+    assert_eq!(sink.taken.load(Ordering::SeqCst), 0);
+}
+
 fn inbound() -> Inbound {
     let shared = Shared::new(1, 0);
     shared.inbound.into_inner()
