@@ -103,9 +103,10 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         }
     };
     if let Some(import) = world.relayed(export) {
-        return relay::serve(&state, world, tunnel, &open, import, record).await;
+        return Box::pin(relay::serve(&state, world, tunnel, &open, import, record)).await;
     }
-    let (socket, host, target) = match connect(&state, world, export).await {
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let (socket, host, target) = match Box::pin(connect(&state, world, export)).await {
         Ok(connected) => connected,
         Err((outcome, text)) => {
             record.outcome = outcome;

@@ -75,7 +75,8 @@ pub(crate) async fn serve(
         via: &[],
         early: &early,
     };
-    let found = match find(&state, world, &wanted).await {
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let found = match Box::pin(find(&state, world, &wanted)).await {
         Ok(found) => found,
         Err(failures) => {
             let detail = describe(&failures);
@@ -125,7 +126,9 @@ pub(crate) async fn serve(
             carry(socket, tunnel, entry, counters, quiet).await
         }
         // Nothing was sent before the peer's answer.
-        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, quiet).await,
+        Way::ClusterLink(tunnel) => {
+            Box::pin(tunnel.carry(socket, early, entry, counters, quiet)).await
+        }
     };
     record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
