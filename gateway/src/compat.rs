@@ -58,7 +58,7 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
         let verdict = world.map_or(Err("no_snapshot"), |world| link.verify(world));
         if let Err(reason) = verdict {
             tracing::warn!(peer = %link.peer(), reason, "a peer isn't accepted any more");
-            link.cut();
+            link.cut(reason);
             cut += 1;
         }
     }

@@ -1,24 +1,28 @@
 //! Connecting to a peer's gateways.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::compat;
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
 use crate::resolve::{authority, race};
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
-use crate::tunnel::{Connection, ConnectionFacts};
+use crate::tls::{self, ALPN_WEFT, TLS_BUFFER, handshake};
+use crate::tunnel::{Connection, ConnectionFacts, Link};
 use crate::world::World;
 
 /// A usable connection to a peer: one that is there, or a new one.
@@ -156,14 +160,30 @@ async fn dial_one(
     peer: &PeerName,
     gateway: Gateway,
 ) -> Result<Arc<Connection>, DialError> {
-    let (stream, facts) = secure(state, world, peer, &gateway).await?;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
-        return Err(DialError {
-            reason: "no_protocol",
-            text: format!("{peer} at {} doesn't speak weft/1", facts.address),
+    let no_protocol = |address| DialError {
+        reason: "no_protocol",
+        text: format!("{peer} at {address} doesn't speak weft/1"),
+    };
+    let (link, facts) = if compat::is_spoken(&world.snapshot, peer) {
+        let (stream, facts) = secure(state, world, peer, &gateway).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
+            return Err(no_protocol(facts.address));
+        }
+        // It could have been another dialect, so the stream has its protection already.
+        (Link::plain(stream), facts)
+    } else {
+        let (socket, address) = socket(state, peer, &gateway).await?;
+        let secured = of_gateway(state, world, peer, &gateway, |config| {
+            handshake::connect(config, tls::server_name(peer), socket)
         });
-    }
-    let start = link::start(state, stream.into(), facts);
+        let secured = secured.await?;
+        if !secured.is_weft {
+            return Err(no_protocol(address));
+        }
+        let facts = facts(world, peer, &gateway, address, secured.chain);
+        (secured.link, facts)
+    };
+    let start = link::start(state, link, facts);
     let started = timeout(state.config.timeouts.handshake, start).await;
     started.unwrap_or_else(|_| {
         Err(DialError {
@@ -180,11 +200,61 @@ pub(crate) async fn secure(
     peer: &PeerName,
     gateway: &Gateway,
 ) -> Result<(TlsStream<TcpStream>, ConnectionFacts), DialError> {
+    let (socket, address) = socket(state, peer, gateway).await?;
+    let stream = of_gateway(state, world, peer, gateway, |config| {
+        TlsConnector::from(config).connect(tls::server_name(peer), socket)
+    });
+    let mut stream = stream.await?;
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let chain = session
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect();
+    let facts = facts(world, peer, gateway, address, chain);
+    Ok((stream, facts))
+}
+
+fn facts(
+    world: &World,
+    peer: &PeerName,
+    gateway: &Gateway,
+    address: SocketAddr,
+    chain: Vec<CertificateDer<'static>>,
+) -> ConnectionFacts {
+    ConnectionFacts {
+        peer: peer.clone(),
+        dialled: true,
+        address,
+        gateway: Some(gateway.clone()),
+        chain,
+        own: world.identity.fingerprint(),
+        made: UnixTime::now(),
+    }
+}
+
+fn failed(
+    peer: &PeerName,
+    gateway: &Gateway,
+    reason: &'static str,
+    text: &dyn std::fmt::Display,
+) -> DialError {
     let target = authority(&gateway.host, gateway.port.get());
-    let error = |reason: &'static str, text: &dyn std::fmt::Display| DialError {
+    DialError {
         reason,
         text: format!("connect to {target} of {peer}: {text}"),
-    };
+    }
+}
+
+/// A TCP connection to one of a peer's gateways, and to which address.
+async fn socket(
+    state: &State,
+    peer: &PeerName,
+    gateway: &Gateway,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
     let timeouts = &state.config.timeouts;
     let connect = async {
         let addresses = state
@@ -205,34 +275,24 @@ pub(crate) async fn secure(
         Err(_) => return Err(error("connect_timeout", &"timed out")),
     };
     prepare(&socket);
+    Ok((socket, address))
+}
+
+/// A handshake with a peer's gateway, in time.
+async fn of_gateway<T, F: Future<Output = io::Result<T>>>(
+    state: &State,
+    world: &World,
+    peer: &PeerName,
+    gateway: &Gateway,
+    handshake: impl FnOnce(Arc<ClientConfig>) -> F,
+) -> Result<T, DialError> {
+    let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
     let config = world
         .client(peer)
         .map_err(|failure| error("tls", &failure))?;
-    let handshake = async {
-        let name = tls::server_name(peer);
-        let mut stream = TlsConnector::from(config)
-            .connect(name, socket)
-            .await
-            .map_err(|failure| error(tls::failure(&failure), &failure))?;
-        let (_, session) = stream.get_mut();
-        session.set_buffer_limit(Some(TLS_BUFFER));
-        let chain = session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
-        let facts = ConnectionFacts {
-            peer: peer.clone(),
-            dialled: true,
-            address,
-            gateway: Some(gateway.clone()),
-            chain,
-            own: world.identity.fingerprint(),
-        };
-        Ok((stream, facts))
-    };
-    timeout(timeouts.handshake, handshake)
-        .await
-        .unwrap_or_else(|_| Err(error("timeout", &"the handshake timed out")))
+    match timeout(state.config.timeouts.handshake, handshake(config)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(failure)) => Err(error(tls::failure(&failure), &failure)),
+        Err(_) => Err(error("timeout", &"the handshake timed out")),
+    }
 }

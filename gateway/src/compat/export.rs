@@ -109,8 +109,8 @@ async fn answer(state: &Arc<State>, known: &Arc<Known>, request: Request<Incomin
     let Some(world) = state.world().filter(|_| !state.draining.is_cancelled()) else {
         return closing(said(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"));
     };
-    if known.link().accepts(&world).is_err() {
-        known.link().cut();
+    if let Err(reason) = known.link().accepts(&world) {
+        known.link().cut(reason);
         return closing(said(StatusCode::FORBIDDEN, "not accepted\n"));
     }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
@@ -149,7 +149,7 @@ async fn authorize(
         Ok(Err(_)) => return closing(said(StatusCode::BAD_REQUEST, "bad body\n")),
         Err(_) => return closing(said(StatusCode::REQUEST_TIMEOUT, "too slow\n")),
     };
-    let Ok(asked) = serde_json::from_slice::<Authorization>(&body) else {
+    let Some(asked) = Authorization::read(&body) else {
         return said(
             StatusCode::BAD_REQUEST,
             "The body isn't what was expected.\n",
@@ -269,7 +269,7 @@ async fn open(
         return refuse(&record, answer);
     }
     if let Err(reason) = known.link().accepts(world) {
-        known.link().cut();
+        known.link().cut(reason);
         record.outcome = Outcome::UnknownPeer;
         record.detail = reason;
         return refuse(&record, answer);

@@ -50,7 +50,7 @@ pub(crate) struct Found<'a> {
 /// How a source is reached.
 pub(crate) enum Way {
     Weft(Tunnel),
-    ClusterLink(compat::Tunnel),
+    ClusterLink(Box<compat::Tunnel>),
 }
 
 /// What speaks against a source.
@@ -169,7 +169,7 @@ async fn open_tunnel(
         }
         let opened = compat::import::open(state, world, remote, open).await;
         if let Some(tunnel) = opened.map_err(|(outcome, text)| (outcome, text, true))? {
-            return Ok(Way::ClusterLink(tunnel));
+            return Ok(Way::ClusterLink(Box::new(tunnel)));
         }
     }
     let count = |result: &'static str| {

@@ -10,6 +10,7 @@
 mod attributes;
 mod carry;
 mod change;
+mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
 mod health;

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use fabric::api::Action;
-use gateway::tunnel::connection::OpenError;
-use gateway::tunnel::frame::{Hello, Open};
-use gateway::tunnel::{Connection, ConnectionFacts};
+use gateway::tunnel::connection::{OpenError, establish};
+use gateway::tunnel::frame::{Frame, Hello, Open};
+use gateway::tunnel::{ConnectionFacts, Link};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -283,6 +283,7 @@ async fn row_68_nothing_is_relayed_to_a_peer_that_takes_no_relays() {
             gateway: None,
             chain: Vec::new(),
             own: fabric::api::Fingerprint::of_der(b"x"),
+            made: rustls_pki_types::UnixTime::now(),
         };
         let hello = Hello {
             minor: 0,
@@ -290,7 +291,10 @@ async fn row_68_nothing_is_relayed_to_a_peer_that_takes_no_relays() {
             window: 64 * 1024,
             tunnels: 10,
         };
-        let (connection, _outgoings) = Connection::new(facts, hello);
+        let (mut theirs, ours) = tokio::io::duplex(64 * 1024);
+        let said = Frame::Hello(hello).encode().unwrap();
+        theirs.write_all(&said).await.unwrap();
+        let (connection, _incoming) = establish(facts, Link::plain(ours)).await.unwrap();
         assert!(connection.open(open(&[]), b"").is_ok());
         let relayed = connection.open(open(&["one"]), b"");
         assert_eq!(relayed.is_ok(), is_taken, "{capabilities}");
