@@ -17,6 +17,7 @@ pub mod decision;
 mod dial;
 mod export;
 pub mod gateway;
+pub mod health;
 mod heartbeat;
 mod import;
 pub mod judge;
@@ -34,5 +35,5 @@ mod tls;
 pub mod tunnel;
 mod world;
 
-pub use config::{Config, IdentityFiles, StatusProvider, Timeouts};
+pub use config::{Config, DecisionLog, IdentityFiles, StatusProvider, Timeouts, TraceExport};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};
