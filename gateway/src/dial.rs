@@ -173,6 +173,10 @@ async fn dial_one(
     peer: &PeerName,
     gateway: Gateway,
 ) -> Result<Arc<Connection>, DialError> {
+    #[cfg(test)]
+    if let Some(network) = &state.network {
+        return network.dial(state, world, peer, &gateway).await;
+    }
     let (stream, facts) = secure(state, world, peer, &gateway).await?;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
         return Err(DialError {
@@ -180,7 +184,7 @@ async fn dial_one(
             text: format!("{peer} at {} doesn't speak weft/1", facts.address),
         });
     }
-    let start = link::start(state, stream.into(), facts);
+    let start = link::start(state, stream, facts);
     let started = timeout(state.config.timeouts.handshake, start).await;
     started.unwrap_or_else(|_| {
         Err(DialError {

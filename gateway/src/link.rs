@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use fabric::name::PeerName;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::compat;
 use crate::export;
@@ -23,9 +22,9 @@ use crate::world::World;
 struct Serve(Arc<State>);
 
 /// Exchanges the hello, takes the connection into the pool and runs it.
-pub(crate) async fn start(
+pub(crate) async fn start<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     state: &Arc<State>,
-    mut stream: TlsStream<TcpStream>,
+    mut stream: S,
     facts: ConnectionFacts,
 ) -> Result<Arc<Connection>, DialError> {
     let (hello, buffer) = establish(&mut stream)

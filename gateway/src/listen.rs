@@ -283,7 +283,7 @@ async fn handle(
         state.metrics.handshake("accept", "ok");
         return health::serve(stream, || _ = state.metrics.http_requests.inc()).await;
     }
-    match timeout(limit, link::start(&state, stream.into(), facts)).await {
+    match timeout(limit, link::start(&state, stream, facts)).await {
         Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
         Ok(Err(error)) => refused(error.reason, &error.text),
         Err(_) => refused("timeout", ""),
