@@ -13,7 +13,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::compat;
@@ -21,7 +22,8 @@ use crate::health;
 use crate::limits::{self, Slot, Slots};
 use crate::link;
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tls::handshake::{self, Greeting, Secured};
+use crate::tls::{self, TLS_BUFFER};
 use crate::tunnel::ConnectionFacts;
 
 /// After a failed accept, mostly for want of descriptors: until some are free.
@@ -223,9 +225,15 @@ fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str
     }
 }
 
+/// What was agreed with whoever connected.
+enum Agreed {
+    Weft(Secured),
+    Http(Box<TlsStream<TcpStream>>),
+}
+
 async fn handle(
     state: Arc<State>,
-    socket: TcpStream,
+    mut socket: TcpStream,
     address: SocketAddr,
     handshake: (Place, Slot<IpAddr>),
     http: Http,
@@ -236,31 +244,37 @@ async fn handle(
         return refused("no_snapshot", "");
     };
     let limit = state.config.timeouts.handshake;
-    let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
-    let mut stream = match timeout(limit, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
+    let config = Arc::clone(&world.server);
+    let secure = async {
+        Ok(match handshake::greeting(&mut socket).await? {
+            Greeting::Weft(received) => {
+                Agreed::Weft(handshake::accept(config, socket, received).await?)
+            }
+            Greeting::Other(accepted) => {
+                let handshake = StartHandshake::from_parts(*accepted, socket);
+                Agreed::Http(Box::new(handshake.into_stream(config).await?))
+            }
+        })
+    };
+    let agreed = match timeout(limit, Box::pin(secure)).await {
+        Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
         Err(_) => return refused("timeout", ""),
     };
-    let (_, session) = stream.get_mut();
-    session.set_buffer_limit(Some(TLS_BUFFER));
-    let chain: Vec<_> = session
-        .peer_certificates()
-        .unwrap_or_default()
-        .iter()
-        .map(|certificate| certificate.clone().into_owned())
-        .collect();
+    let chain = match &agreed {
+        Agreed::Weft(secured) => secured.chain.clone(),
+        Agreed::Http(stream) => {
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let owned = shown
+                .iter()
+                .map(|certificate| certificate.clone().into_owned());
+            owned.collect()
+        }
+    };
     let peer = match world.client_peer(&chain) {
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
-    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &peer);
-    // Agreed before the peer was known.
-    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
-    if is_old && (is_weft || !speaks_clusterlink) {
-        return refused("tls_version", "");
-    }
     let facts = ConnectionFacts {
         peer,
         dialled: false,
@@ -270,22 +284,49 @@ async fn handle(
         own: world.identity.fingerprint(),
         made: UnixTime::now(),
     };
-    if !is_weft && speaks_clusterlink {
-        drop(handshake);
-        return compat::export::serve(state, stream, facts).await;
+    let mut stream = match agreed {
+        Agreed::Weft(secured) => {
+            return match timeout(limit, link::start(&state, secured.link, facts)).await {
+                Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
+                Ok(Err(error)) => refused(error.reason, &error.text),
+                Err(_) => refused("timeout", ""),
+            };
+        }
+        Agreed::Http(stream) => stream,
+    };
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &facts.peer);
+    // Agreed before the peer was known.
+    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if is_old && !speaks_clusterlink {
+        return refused("tls_version", "");
     }
-    if !is_weft {
-        drop(handshake);
-        let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
-        let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
-            return refused("limit", "requests of the peer");
-        };
-        state.metrics.handshake("accept", "ok");
-        return health::serve(stream, || _ = state.metrics.http_requests.inc()).await;
+    drop(handshake);
+    if speaks_clusterlink {
+        return compat::export::serve(state, *stream, facts).await;
     }
-    match timeout(limit, link::start(&state, stream, facts)).await {
-        Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
-        Ok(Err(error)) => refused(error.reason, &error.text),
-        Err(_) => refused("timeout", ""),
+    let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
+    let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
+        return refused("limit", "requests of the peer");
+    };
+    state.metrics.handshake("accept", "ok");
+    health::serve(*stream, || _ = state.metrics.http_requests.inc()).await;
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn row_90_connections_show_signs_of_life_where_nothing_is_sent() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let socket = socket.unwrap();
+        prepare(&socket);
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
     }
 }

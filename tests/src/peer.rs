@@ -24,6 +24,8 @@ const ADMIN_PORT: u16 = 9090;
 pub struct Peer {
     name: String,
     loopback: Loopback,
+    /// Where the gateway listens, where that isn't at the loopback address.
+    listen: Option<SocketAddr>,
     folder: TempDir,
     identity: IdentityFiles,
     repository: String,
@@ -43,6 +45,7 @@ impl Peer {
         Self {
             name: name.to_owned(),
             loopback: Loopback::take(),
+            listen: None,
             folder,
             identity,
             repository: repository.to_owned(),
@@ -60,7 +63,13 @@ impl Peer {
 
     /// The address of the peer's gateway.
     pub fn gateway(&self) -> SocketAddr {
-        self.loopback.at(GATEWAY_PORT)
+        let usual = || self.loopback.at(GATEWAY_PORT);
+        self.listen.unwrap_or_else(usual)
+    }
+
+    /// Lets the gateway listen elsewhere, from the peer's next start on.
+    pub fn listen_at(&mut self, address: SocketAddr) {
+        self.listen = Some(address);
     }
 
     /// The address at which the peer's clients find an import.

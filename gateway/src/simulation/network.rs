@@ -21,7 +21,7 @@ use crate::pool::DialError;
 use crate::state::State;
 use crate::tunnel::connection::{Connection, establish};
 use crate::tunnel::frame::Open;
-use crate::tunnel::{Accept, ConnectionFacts, Tunnel};
+use crate::tunnel::{Accept, ConnectionFacts, Link, Tunnel};
 use crate::world::World;
 
 /// How a host can be.
@@ -157,7 +157,7 @@ impl Network {
         self.answer(state, name, facts(false), theirs, alive);
         timeout(
             state.config.timeouts.handshake,
-            link::start(state, ours, facts(true)),
+            link::start(state, Link::plain(ours), facts(true)),
         )
         .await
         .unwrap_or_else(|_| Err(error("timeout", "the handshake timed out")))
@@ -201,7 +201,7 @@ impl Network {
         state: &State,
         host: &str,
         facts: ConnectionFacts,
-        mut stream: DuplexStream,
+        stream: DuplexStream,
         alive: CancellationToken,
     ) {
         let accept = Arc::new(Echo {
@@ -212,11 +212,10 @@ impl Network {
         let stop = state.stop.clone();
         state.tasks.spawn(async move {
             let run = async {
-                let Ok((hello, buffer)) = establish(&mut stream).await else {
+                let Ok((connection, incoming)) = establish(facts, Link::plain(stream)).await else {
                     return;
                 };
-                let (connection, outgoings) = Connection::new(facts, hello);
-                connection.run(stream, buffer, outgoings, accept).await;
+                connection.run(incoming, accept).await;
             };
             alive
                 .run_until_cancelled(stop.run_until_cancelled(run))
@@ -267,7 +266,7 @@ impl Accept for Echo {
             while let Ok(Some(bytes)) = tunnel.receive().await {
                 tunnel.passed_on(bytes.len());
             }
-            let _ = tunnel.end().await;
+            let _ = tunnel.end();
         });
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use gateway::tunnel::connection::{MAX_EARLY, establish};
 use gateway::tunnel::frame::{self, Beat, Frame, Hello, Open};
-use gateway::tunnel::{Accept, Connection, ConnectionFacts, Reason, Tunnel};
+use gateway::tunnel::{Accept, Connection, ConnectionFacts, Link, Reason, Tunnel};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinSet;
@@ -93,12 +93,11 @@ async fn drive(data: &[u8]) {
 
 /// Exchanges the hello and has the connection run.
 async fn begin(
-    mut stream: DuplexStream,
+    stream: DuplexStream,
     accept: Arc<dyn Accept>,
 ) -> (Arc<Connection>, impl Future<Output = ()> + Send + 'static) {
-    let (hello, buffer) = establish(&mut stream).await.unwrap();
-    let (connection, outgoings) = Connection::new(facts(), hello);
-    let run = Arc::clone(&connection).run(stream, buffer, outgoings, accept);
+    let (connection, incoming) = establish(facts(), Link::plain(stream)).await.unwrap();
+    let run = Arc::clone(&connection).run(incoming, accept);
     (connection, run)
 }
 
@@ -132,15 +131,13 @@ async fn echo(tunnel: &Tunnel) {
                 return;
             };
             let (now, later) = rest.split_at(room.min(rest.len()).min(frame::MAX_DATA));
-            let mut buffer = frame::data_buffer(now.len());
-            buffer.extend_from_slice(now);
-            if tunnel.send(buffer).await.is_err() {
+            if tunnel.send(now).await.is_err() {
                 return;
             }
             rest = later;
         }
     }
-    let _ = tunnel.end().await;
+    let _ = tunnel.end();
 }
 
 impl Accept for Whims {
