@@ -30,6 +30,8 @@ mod pool;
 mod reach;
 mod relay;
 mod resolve;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod tls;
 pub mod tunnel;

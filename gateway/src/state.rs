@@ -85,6 +85,9 @@ pub(crate) struct State {
     /// Everything ends.
     pub stop: CancellationToken,
     counters: [Counters; 2],
+    /// What stands for the network, where time is simulated.
+    #[cfg(test)]
+    pub network: Option<Arc<crate::simulation::network::Network>>,
 }
 
 /// A live connection that is known; forgotten when dropped.
@@ -135,6 +138,8 @@ impl State {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
+            #[cfg(test)]
+            network: None,
         })
     }
 
