@@ -168,7 +168,7 @@ fn row_87_weft_imports_from_envoy() {
     assert_eq!((count("POST"), count("CONNECT")), (21, 21));
     assert!(count("GET") > 0);
     // Connections are opened ahead, and one carries access and then the tunnel.
-    let connections = &link.statistics()["listener.ingress-router.downstream_cx_total"];
+    let connections = &link.statistics()["http.ingress.downstream_cx_total"];
     println!("{connections} TLS connections for 21 tunnels");
     // A dead gateway is noticed, and so are its connections.
     link.kill();

@@ -173,6 +173,8 @@ impl Config {
                 "envoy_grpc": {"cluster_name": "controlplane"},
                 "timeout": "30s",
             },
+            // What it sets decides where the request goes.
+            "clear_route_cache": true,
             "include_peer_certificate": true,
         });
         if with_body {
@@ -255,7 +257,7 @@ fn address(address: SocketAddr) -> Value {
 }
 
 fn http2() -> Value {
-    json!({"http": {
+    json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": url("extensions.upstreams.http.v3.HttpProtocolOptions"),
         "explicit_http_config": {"http2_protocol_options": {}},
     }})
