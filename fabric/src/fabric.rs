@@ -8,6 +8,7 @@
 //! ```
 
 mod certificates;
+mod checked;
 mod effects;
 mod imports;
 mod link;
@@ -25,14 +26,16 @@ use crate::api::{
 use crate::attributes::{Labels, PeerAttributes};
 use crate::diagnostic::{Diagnostic, Effect, Label};
 use crate::identity::CertificateFacts;
-use crate::name::{ObjectName, PeerName};
+use crate::name::{ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 use crate::policy::{Clock, Policies, Rule};
 use crate::resource::Resource;
 use crate::tree::{self, Blob, Scope, Tree};
 
-use self::scope::Shared;
+use self::checked::Known;
+use self::scope::{Files, Shared};
 
+pub(crate) use self::checked::Checked;
 pub use self::imports::{ADMIN_PORT, GATEWAY_PORT};
 
 /// A fabric as it is to be in force: linked and checked, with all that failed a check left out.
@@ -92,6 +95,10 @@ pub struct Unit {
     pub instance: Option<Item>,
     /// The leaves of its committed certificates.
     pub certificates: Vec<CertificateFacts>,
+    /// The peers that its imports lead to, itself where it is one of them.
+    pub(crate) sources: Arc<BTreeSet<PeerName>>,
+    /// The moments at which its policies end, whether they are over or not.
+    pub(crate) ends: Arc<BTreeSet<Timestamp>>,
 }
 
 /// An Import whose sources were looked up.
@@ -154,9 +161,25 @@ pub struct Build {
 ///
 /// A scope with a Freeze stands at its last good tree; without one it is left out. Every error of
 /// the revision is reported, also of what is frozen.
+///
+/// What is found is kept in the tree. Of a tree that was checked already, or whose last good one
+/// was, only those units are checked that may come out otherwise; what is reported is the same.
 #[must_use]
 pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
-    let (shared, units) = scope::read(head);
+    let files = Files::of(head);
+    let known = Known::find(head, last_good, &files, now);
+    build_by(known.as_ref(), head, files, last_good, now)
+}
+
+fn build_by(
+    known: Option<&Known<'_>>,
+    head: &Tree,
+    files: Files,
+    last_good: &LastGood,
+    now: Timestamp,
+) -> Build {
+    let anew = || build_by(None, head, Files::of(head), last_good, now);
+    let (shared, units) = files.finish(head, known);
     let mut diagnostics = head.diagnostics().to_vec();
     diagnostics.extend(shared.diagnostics.iter().cloned());
     diagnostics.extend(
@@ -171,6 +194,10 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         .map(|unit| Arc::clone(&unit.directory))
         .collect();
     let is_held = shared.is_frozen;
+    let is_whole = frozen.is_empty() && !is_held;
+    if known.is_some() && !is_whole {
+        return anew();
+    }
 
     // What is checked: this revision, with the units that it freezes at their last good state.
     let mut unknown = BTreeSet::new();
@@ -192,7 +219,13 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         }
         unknown.insert(name);
     }
-    let (fabric, mut findings) = link::link(head, &shared, in_force, unknown, now);
+    let Some(linked) = link::link(head, &shared, in_force, unknown, (known, now)) else {
+        return anew();
+    };
+    if let Some(checked) = linked.checked.filter(|_| is_whole) {
+        head.set_checked(Arc::new(checked));
+    }
+    let (fabric, mut findings) = (linked.fabric, linked.diagnostics);
     // What an older state of a frozen unit is told was told when it was new, unless it comes of
     // something that may be new.
     findings.retain(|finding| {
@@ -240,7 +273,7 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
 /// The fabric at its last good state, all of it: its snapshot is of the revision that was good.
 fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
     let tree = last_good.shared.as_ref()?;
-    let (shared, units) = scope::read(tree);
+    let (shared, units) = Files::of(tree).finish(tree, None);
     if shared.is_frozen {
         return None;
     }
@@ -255,8 +288,7 @@ fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
         .iter()
         .filter_map(|(name, tree)| Some((name.clone(), scope::read_good_unit(tree, name)?)))
         .collect();
-    let (fabric, _) = link::link(tree, &shared, units, unknown, now);
-    Some(fabric)
+    link::link(tree, &shared, units, unknown, (None, now)).map(|linked| linked.fabric)
 }
 
 // === impl Build ===
@@ -327,8 +359,11 @@ impl Fabric {
     /// The moments at which policies end, whether they are over or not.
     pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
         let shared = self.policies.iter().map(|policy| &policy.item);
-        let own = self.units.values().flat_map(|unit| &unit.policies);
-        shared.chain(own).filter_map(Item::expires)
+        let own = self
+            .units
+            .values()
+            .flat_map(|unit| unit.ends.iter().copied());
+        shared.filter_map(Item::expires).chain(own)
     }
 
     /// The labels of an export, where the fabric knows it.
@@ -389,7 +424,7 @@ impl Item {
             Object::PrivilegedAccessPolicy(policy) => (&policy.metadata, &policy.spec),
             _ => return None,
         };
-        let (key, origin) = (self.resource().key.clone(), self.origin());
+        let (key, origin) = (self.key().clone(), self.origin());
         Some((Rule::new(key, origin, metadata.expiry(), spec.action), spec))
     }
 
@@ -412,6 +447,12 @@ impl Item {
         &self.blob.resources().resources[self.index]
     }
 
+    /// Which object it is.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        self.blob.key(self.index)
+    }
+
     /// The object.
     #[must_use]
     pub fn object(&self) -> &Object {
@@ -428,8 +469,7 @@ impl Item {
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         let is_shared = Arc::ptr_eq(&self.blob, &other.blob) && self.index == other.index;
-        let (own, others) = (self.resource(), other.resource());
-        is_shared || (own.key == others.key && own.object == others.object)
+        is_shared || (self.key() == other.key() && self.object() == other.object())
     }
 
     /// Where the object stands.
@@ -445,7 +485,7 @@ impl Item {
     /// The namespace and name of a namespaced object.
     #[must_use]
     pub fn name(&self) -> Option<ObjectName> {
-        let key = &self.resource().key;
-        ObjectName::new(key.namespace.as_deref()?, &key.name).ok()
+        let key = self.key();
+        ObjectName::sharing(key.namespace.as_ref()?, &key.name).ok()
     }
 }

@@ -351,7 +351,7 @@ impl Follower {
         };
         let snapshot = world.as_ref().map(|world| &*world.snapshot);
         self.listeners.follow(state, snapshot).await;
-        self.heartbeats.follow(state, snapshot);
+        self.heartbeats.follow(state, snapshot).await;
         if let Some(world) = &world {
             link::retire_others(state, world);
         }

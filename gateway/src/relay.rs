@@ -19,7 +19,7 @@ use crate::live::{Entry, Subject};
 use crate::metrics::{Bytes, Side};
 use crate::state::State;
 use crate::tunnel::connection::MAX_EARLY;
-use crate::tunnel::frame::{self, MAX_DATA, MAX_VIA, Open};
+use crate::tunnel::frame::{MAX_VIA, Open};
 use crate::tunnel::{Reason, Tunnel};
 use crate::world::World;
 
@@ -185,17 +185,15 @@ async fn forward(
 ) -> Result<(), End> {
     while let Some(mut bytes) = from.receive().await? {
         while !bytes.is_empty() {
-            let room = to.credit().await?.min(bytes.len()).min(MAX_DATA);
-            let mut buffer = frame::data_buffer(room);
-            buffer.extend_from_slice(&bytes.split_to(room));
-            to.send(buffer).await?;
+            let room = to.credit().await?.min(bytes.len());
+            to.send(&bytes.split_to(room)).await?;
             counter.inc_by(room as u64);
             carried.fetch_add(room as u64, Ordering::Relaxed);
             // Credit is given back as the other side gives it: it is never held here.
             from.passed_on(room);
         }
     }
-    Ok(to.end().await?)
+    Ok(to.end()?)
 }
 
 #[cfg(test)]

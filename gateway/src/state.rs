@@ -170,7 +170,7 @@ impl State {
 impl Registered<'_> {
     /// The connection.
     #[must_use]
-    pub(crate) fn entry(&self) -> &Entry {
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }
 }

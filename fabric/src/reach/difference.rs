@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::diagram::{Diagram, Entangled, Operation};
 use super::engine::Engine;
-use super::network::{End, Network, Way};
+use super::network::{Differing, End, Network, Way};
 use super::policies::{Decided, Sides, State};
 use super::region::{self, Region};
 use super::{Clients, Difference, Flip, Route};
@@ -56,7 +56,10 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
         .flat_map(Fabric::ends)
         .filter(|end| *end > now)
         .collect();
-    let mut first = Comparison::new(before, after, now, ALL_STEPS);
+    let differing = before.zip(after);
+    let differing = differing.and_then(|(before, after)| Differing::between(before, after));
+    let comparison = |now, left| Comparison::new((before, after), differing.as_ref(), now, left);
+    let mut first = comparison(now, ALL_STEPS);
     let mut routes = first.routes();
     first.compare_all(&routes, None);
     let (mut whole, mut left) = (first.difference, first.left);
@@ -64,7 +67,7 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
         return whole;
     }
     // What is alike with all policies, each with its end, is alike for ever.
-    routes = Comparison::new(before, after, Timestamp::MIN, left).routes();
+    routes = comparison(Timestamp::MIN, left).routes();
     if ends.len() > MAX_ENDS {
         whole.undecided = routes.iter().cloned().collect();
     }
@@ -73,7 +76,7 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
         if routes.is_empty() {
             break;
         }
-        let mut then = Comparison::new(before, after, end, left);
+        let mut then = comparison(end, left);
         then.compare_all(&routes, Some(end));
         left = then.left;
         let then = then.difference;
@@ -101,20 +104,26 @@ pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Dif
 
 impl<'a> Comparison<'a> {
     fn new(
-        before: Option<&'a Fabric>,
-        after: Option<&'a Fabric>,
+        (before, after): (Option<&'a Fabric>, Option<&'a Fabric>),
+        differing: Option<&Differing<'_>>,
         now: Timestamp,
         left: usize,
     ) -> Self {
+        let network = |fabric| Network::of(fabric, differing);
+        let (before, after) = (before.map(network), after.map(network));
+        let networks = || [&before, &after].into_iter().flatten();
+        let peers: BTreeSet<&PeerName> = networks().flat_map(Network::peers).collect();
         let mut engine = Engine::default();
-        for (fabric, state) in [(before, State::Before), (after, State::After)] {
-            if let Some(fabric) = fabric {
-                engine.policies.add(fabric, state, now);
+        for (network, state) in [(&before, State::Before), (&after, State::After)] {
+            if let Some(network) = network {
+                let units = network.fabric.units.iter();
+                let units = units.filter(|(name, _)| peers.contains(name));
+                engine.policies.add(network.fabric, units, (state, now));
             }
         }
         Self {
-            before: before.map(Network::new),
-            after: after.map(Network::new),
+            before,
+            after,
             engine,
             described: HashMap::new(),
             left,

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::{Verdict, Why};
 use crate::api::{AccessPolicySpec, Action};
 use crate::attributes::Labels;
-use crate::fabric::{Fabric, Item};
+use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{ObjectKey, PeerName};
 use crate::policy::{Aspects, Clock, Conditions, Rule};
 
@@ -119,8 +119,13 @@ impl Decided {
 // === impl NumberedPolicies ===
 
 impl<'a> NumberedPolicies<'a> {
-    /// Adds the policies of a state that haven't ended by a moment.
-    pub(super) fn add(&mut self, fabric: &'a Fabric, state: State, now: Timestamp) {
+    /// Adds the policies of a state that count in some units and haven't ended by a moment.
+    pub(super) fn add(
+        &mut self,
+        fabric: &'a Fabric,
+        units: impl IntoIterator<Item = (&'a PeerName, &'a Unit)>,
+        (state, now): (State, Timestamp),
+    ) {
         let shared = fabric.policies.iter();
         let shared: Vec<_> = shared
             .filter_map(|policy| Some((policy, self.number(None, &policy.item, (state, now))?)))
@@ -128,7 +133,7 @@ impl<'a> NumberedPolicies<'a> {
         // Peers with the same labels have the same ones of them.
         let mut selected: HashMap<&Labels, Vec<PolicyNumber>> = HashMap::new();
         let mut all = BTreeMap::new();
-        for (name, unit) in &fabric.units {
+        for (name, unit) in units {
             let mut tiers: BTreeMap<Option<&'a str>, Vec<PolicyNumber>> = BTreeMap::new();
             let labels = &unit.attributes.labels;
             let of_labels = selected.entry(labels).or_insert_with(|| {
@@ -143,7 +148,7 @@ impl<'a> NumberedPolicies<'a> {
                 let Some(number) = self.number(Some(name), item, (state, now)) else {
                     continue;
                 };
-                match item.resource().key.namespace.as_deref() {
+                match item.key().namespace.as_deref() {
                     None => privileged.push(number),
                     namespace => tiers.entry(namespace).or_default().push(number),
                 }
@@ -205,7 +210,7 @@ impl<'a> NumberedPolicies<'a> {
         if Clock::at(now).is_over(rule.expires, spec.action) {
             return None;
         }
-        let key = &item.resource().key;
+        let key = item.key();
         let same_key = self.numbers.entry((peer, key)).or_default();
         for number in same_key.iter() {
             if let Some(known) = self.all.get_mut(number.0 as usize)

@@ -130,7 +130,7 @@ impl Tunnel {
                 () = link.until_cut() => End::NoLongerAllowed,
                 () = idled(entry, idle) => End::Idle,
                 // A direction that is over or waits for the other side doesn't notice.
-                () = aborted(&reader) => End::Aborted,
+                () = aborted(reader.as_ref()) => End::Aborted,
             }
         };
         if end != End::Complete {

@@ -7,12 +7,16 @@
     reason = "a test fails by panicking, and its futures live once"
 )]
 
+mod attributes;
 mod carry;
 mod change;
 mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
+mod health;
+mod ipv6;
 mod lifecycle;
+mod relay;
 mod sources;
 mod trust;
 mod wire;
