@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin;
+use crate::compat;
 use crate::config::{ClusterView, Config, StatusProvider};
 use crate::decision::End;
 use crate::heartbeat::Heartbeats;
@@ -276,6 +277,7 @@ impl Running {
         for connection in state.pool.all() {
             connection.retire("the gateway goes down");
         }
+        compat::drain(&state);
         state.serving.close();
         if timeout(deadline, state.serving.wait()).await.is_err() {
             let cut = state.live.cut_all(End::Draining);
