@@ -31,6 +31,7 @@ mod relay;
 mod resolve;
 mod state;
 mod tls;
+mod trace;
 pub mod tunnel;
 mod world;
 
