@@ -62,15 +62,17 @@ impl PlanReport {
             .collect();
         let mut gates = after.build.gates.clone();
         gates.extend(before.iter().flat_map(|state| &state.build.gates));
+        let safeguards = safeguards::changes(old, new);
         let changes = Changes {
             before: old,
             after: new,
             peers: &peers,
             reach: &reach,
+            safeguards: &safeguards,
             gates: &gates,
         };
+        let ignored_approvals = gate::ignored(changes, commits);
         let gates = gate::judge(changes, commits);
-        let safeguards = safeguards::changes(old, new);
         let is_changed = !safeguards.is_empty() || peers.iter().any(PeerChange::is_some);
         let verdict = if after.build.has(Effect::Fail) {
             Verdict::Invalid
@@ -109,6 +111,7 @@ impl PlanReport {
             peers,
             reach,
             gates,
+            ignored_approvals,
             safeguards,
             invariants: since(before, after.invariants),
         }
