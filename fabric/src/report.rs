@@ -31,7 +31,8 @@ pub use safeguards::{Safeguard, SafeguardChange, SafeguardChangeKind};
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
-    /// The fabric's name; none where there never was one.
+    /// The fabric's name, before the change where there was one: a change can't take another's place
+    /// by it. None where there never was one.
     pub fabric: Option<String>,
     /// The older state; none before the first commit.
     pub base: Option<Revision>,

@@ -96,10 +96,11 @@ impl PlanReport {
         };
         peers.retain(|change| peer.is_none_or(|peer| change.difference.peer == *peer));
         Self {
-            fabric: new
-                .or(old)
+            fabric: [old, new]
+                .into_iter()
+                .flatten()
                 .map(|fabric| fabric.name.clone())
-                .filter(|name| !name.is_empty()),
+                .find(|name| !name.is_empty()),
             base: before.map(|state| state.revision.clone()),
             head: after.revision.clone(),
             merge: None,
