@@ -569,6 +569,20 @@ fn the_one_comment_is_edited() {
     assert_eq!(comments[0].1, "<!-- weft-plan:1 -->\nI am the check");
     assert!(comments.last().unwrap().1.contains("### Second"));
     assert_eq!(comments.len(), 123);
+
+    // Another fabric of the repository has one of its own; a report that can't be shown has none.
+    for (plan, comments) in [
+        ("<!-- weft-plan:2 -->\n### Other\n", 124),
+        ("no report", 124),
+        ("<!-- weft-plan:2 -->\n### Again\n", 124),
+    ] {
+        forge.upload(forged(&[("number", b"7"), ("plan.md", plan.as_bytes())]));
+        let outcome = repository.comment(&forge, &head, REPOSITORY);
+        assert!(outcome.codes.values().all(|code| *code == 0), "{outcome:?}");
+        assert_eq!(forge.comments(7).len(), comments);
+    }
+    let last = forge.comments(7).pop().unwrap().1;
+    assert!(last.starts_with("<!-- weft-plan:2 -->") && last.contains("### Again"), "{last}");
 }
 
 #[test]
