@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr as _;
 /// The narrowest that anything is wrapped to: below it words would stand one by one.
 const NARROWEST: usize = 40;
 
-/// Wraps lines at their spaces; what goes on is indented deeper than its line begins.
+/// Wraps lines at their spaces; what goes on is indented deeper than its line begins, but for prose.
 ///
 /// Words aren't broken, as they are names and paths that people copy, and lines of the text of a file
 /// aren't either: what stands below them belongs to their columns.
@@ -68,8 +68,12 @@ fn wrapped(line: &str, columns: usize) -> String {
         return line.to_owned();
     }
     let begin = text.len() - text.trim_start().len();
-    // What is deep already has to go somewhere.
-    let indent = (begin + 2).min(columns / 2);
+    // Prose goes on where it began; what is deep already has to go somewhere.
+    let is_prose = begin == 0 && !text.split(' ').next().unwrap_or_default().ends_with(':');
+    let indent = match is_prose {
+        true => 0,
+        false => (begin + 2).min(columns / 2),
+    };
     let mut result = String::with_capacity(line.len() + 64);
     let mut column = 0;
     let mut is_first = true;
@@ -136,6 +140,10 @@ mod tests {
                 "  ~ AccessPolicy shop/a  peers/a-name-as-long-as-anybody-likes/policy.yaml:3\n",
                 "  ~ AccessPolicy shop/a\n    peers/a-name-as-long-as-anybody-likes/policy.yaml:3\n",
             ),
+            (
+                "The peer doesn't export what the Import names, so it is dropped.\n",
+                "The peer doesn't export what the Import\nnames, so it is dropped.\n",
+            ),
             // Colours take no columns.
             (
                 "\u{1b}[31mrefused\u{1b}[0m: 1 of 2 peers: 1 added, 2 gone\n",
@@ -144,7 +152,7 @@ mod tests {
             // Some letters take two.
             (
                 "ü 日本語日本語日本語日本語日本語 日本語日本語\n",
-                "ü 日本語日本語日本語日本語日本語\n  日本語日本語\n",
+                "ü 日本語日本語日本語日本語日本語\n日本語日本語\n",
             ),
         ] {
             assert_eq!(written(text, NARROWEST), wanted, "{text}");

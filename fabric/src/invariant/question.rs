@@ -400,7 +400,6 @@ impl Check<'_, '_> {
     }
 
     /// Looks for a client, and keeps in mind that it couldn't be told whether there is one.
-
     fn search(
         &mut self,
         reach: &mut Reach<'_>,
