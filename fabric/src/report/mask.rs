@@ -185,7 +185,7 @@ mod tests {
         for kind in Kind::ALL {
             let metadata = json!({"name": "a", "namespace": "b", "labels": {"note": "c"}});
             let metadata: Metadata = serde_json::from_value(metadata).unwrap();
-            let object = wholly_hidden(kind, &metadata).expect(kind.as_str());
+            let object = wholly_hidden(kind, &metadata).unwrap();
             assert_eq!(object.kind(), kind);
             // Every text hidden: an action, a rule or a port is none then.
             for masked in [
