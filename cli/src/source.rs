@@ -1,7 +1,10 @@
 //! Which files a command looks at, and what they come to.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
 use fabric::diagnostic::Effect;
@@ -26,8 +29,8 @@ pub(crate) struct ReadArgs {
     #[command(flatten)]
     cache: CacheArgs,
 
-    /// The time at which certificates are judged
-    #[arg(long, value_name = "TIME", hide = true)]
+    /// The moment at which certificates, and policies that expire, are judged [default: now]
+    #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
 }
 
@@ -88,7 +91,10 @@ pub(crate) struct Source {
     path: PathBuf,
     limits: Limits,
     now: Timestamp,
-    cache: BlobCache,
+    repository: OnceCell<Rc<Repository>>,
+    /// Never dropped: the process ends with it, and to free a hundred thousand pieces one by one takes
+    /// longer than much of what a command does.
+    cache: ManuallyDrop<BlobCache>,
 }
 
 /// How much was looked at, and found.
@@ -135,7 +141,8 @@ impl ReadArgs {
             path: path.to_owned(),
             limits: self.limits.limits(),
             now: self.now.unwrap_or_else(Timestamp::now),
-            cache: self.cache.open(),
+            repository: OnceCell::new(),
+            cache: ManuallyDrop::new(self.cache.open()),
         }
     }
 }
@@ -226,8 +233,12 @@ impl Source {
     }
 
     /// The Git repository.
-    pub(crate) fn repository(&self) -> anyhow::Result<Repository> {
-        Ok(Repository::discover(&self.path)?)
+    pub(crate) fn repository(&self) -> anyhow::Result<Rc<Repository>> {
+        if let Some(open) = self.repository.get() {
+            return Ok(Rc::clone(open));
+        }
+        let open = Rc::new(Repository::discover(&self.path)?);
+        Ok(Rc::clone(self.repository.get_or_init(|| open)))
     }
 
     /// Whether the repository has no commit yet.

@@ -5,6 +5,8 @@
 //! is structurally wrong is said by the JSON schemas, which are generated from these types.
 
 mod access_policy;
+mod annotation;
+mod compatibility;
 mod condition;
 mod duration;
 mod export;
@@ -27,6 +29,8 @@ mod workloads;
 pub use access_policy::{
     AccessPolicy, AccessPolicySpec, Action, PrivilegedAccessPolicy, WorkloadSetOrSelector,
 };
+pub use annotation::{Annotation, Expiry, ServiceLimits, TimeError, parse_limit, parse_time};
+pub use compatibility::{Compatibility, CompatibilityError};
 pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;
 pub use export::{Export, ExportSpec};

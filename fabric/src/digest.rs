@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::Object;
+use crate::api::{Annotation, Object};
 use crate::attributes::Labels;
 use crate::mark;
 use crate::name::ObjectKey;
@@ -27,11 +27,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The digest of what decides: key, labels and spec.
+    /// The digest of what decides: key, labels, spec and the annotations that a gateway reads.
     ///
     /// It is the same for the object as the repository has it and as a server gives it back with
-    /// defaults filled in: both went through the same type. Labels of ours and annotations don't
-    /// count: no decision looks at them.
+    /// defaults filled in: both went through the same type. Labels of ours and other annotations
+    /// don't count: no decision looks at them.
     #[must_use]
     pub fn of_effect(key: &ObjectKey, object: &Object) -> Self {
         Self::of_value(&effect(key, object))
@@ -94,13 +94,22 @@ impl fmt::Debug for Digest {
 
 fn effect(key: &ObjectKey, object: &Object) -> Value {
     let mut value = serde_json::to_value(object).unwrap_or_default();
-    json!({
+    let mut effect = json!({
         "kind": key.kind.as_str(),
         "namespace": key.namespace,
         "name": key.name,
         "labels": sorted(&object.metadata().labels),
         "spec": value["spec"].take(),
-    })
+    });
+    let annotations = object.metadata().annotations.iter();
+    let deciding: BTreeMap<_, _> = annotations
+        .filter(|(key, _)| Annotation::is_effect_key(key))
+        .collect();
+    // Only where there are any: mostly there are none.
+    if !deciding.is_empty() {
+        effect["deciding"] = json!(deciding);
+    }
+    effect
 }
 
 fn sorted(labels: &Labels) -> BTreeMap<&String, &String> {

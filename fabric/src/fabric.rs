@@ -8,6 +8,7 @@
 //! ```
 
 mod certificates;
+mod checked;
 mod effects;
 mod imports;
 mod link;
@@ -19,18 +20,22 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{self, FabricSpec, Fingerprint, Gate, LabelSelector, Object};
+use crate::api::{
+    self, AccessPolicySpec, Expiry, FabricSpec, Fingerprint, Gate, LabelSelector, Object,
+};
 use crate::attributes::{Labels, PeerAttributes};
 use crate::diagnostic::{Diagnostic, Effect, Label};
 use crate::identity::CertificateFacts;
-use crate::name::{ObjectName, PeerName};
+use crate::name::{ObjectKey, ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
-use crate::policy::Policies;
+use crate::policy::{Clock, Policies, Rule};
 use crate::resource::Resource;
 use crate::tree::{self, Blob, Scope, Tree};
 
-use self::scope::Shared;
+use self::checked::Known;
+use self::scope::{Files, Shared};
 
+pub(crate) use self::checked::Checked;
 pub use self::imports::{ADMIN_PORT, GATEWAY_PORT};
 
 /// A fabric as it is to be in force: linked and checked, with all that failed a check left out.
@@ -40,6 +45,8 @@ pub struct Fabric {
     pub name: String,
     /// The revision of the repository that this is a snapshot of.
     pub revision: Revision,
+    /// The moment that it is seen at: what has ended by then doesn't count.
+    pub now: Timestamp,
     /// Defaults and guard rails.
     pub spec: FabricSpec,
     /// The CA certificates.
@@ -88,6 +95,10 @@ pub struct Unit {
     pub instance: Option<Item>,
     /// The leaves of its committed certificates.
     pub certificates: Vec<CertificateFacts>,
+    /// The peers that its imports lead to, itself where it is one of them.
+    pub(crate) sources: Arc<BTreeSet<PeerName>>,
+    /// The moments at which its policies end, whether they are over or not.
+    pub(crate) ends: Arc<BTreeSet<Timestamp>>,
 }
 
 /// An Import whose sources were looked up.
@@ -150,9 +161,25 @@ pub struct Build {
 ///
 /// A scope with a Freeze stands at its last good tree; without one it is left out. Every error of
 /// the revision is reported, also of what is frozen.
+///
+/// What is found is kept in the tree. Of a tree that was checked already, or whose last good one
+/// was, only those units are checked that may come out otherwise; what is reported is the same.
 #[must_use]
 pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
-    let (shared, units) = scope::read(head);
+    let files = Files::of(head);
+    let known = Known::find(head, last_good, &files, now);
+    build_by(known.as_ref(), head, files, last_good, now)
+}
+
+fn build_by(
+    known: Option<&Known<'_>>,
+    head: &Tree,
+    files: Files,
+    last_good: &LastGood,
+    now: Timestamp,
+) -> Build {
+    let anew = || build_by(None, head, Files::of(head), last_good, now);
+    let (shared, units) = files.finish(head, known);
     let mut diagnostics = head.diagnostics().to_vec();
     diagnostics.extend(shared.diagnostics.iter().cloned());
     diagnostics.extend(
@@ -167,6 +194,10 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         .map(|unit| Arc::clone(&unit.directory))
         .collect();
     let is_held = shared.is_frozen;
+    let is_whole = frozen.is_empty() && !is_held;
+    if known.is_some() && !is_whole {
+        return anew();
+    }
 
     // What is checked: this revision, with the units that it freezes at their last good state.
     let mut unknown = BTreeSet::new();
@@ -188,7 +219,13 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
         }
         unknown.insert(name);
     }
-    let (fabric, mut findings) = link::link(head, &shared, in_force, unknown, now);
+    let Some(linked) = link::link(head, &shared, in_force, unknown, (known, now)) else {
+        return anew();
+    };
+    if let Some(checked) = linked.checked.filter(|_| is_whole) {
+        head.set_checked(Arc::new(checked));
+    }
+    let (fabric, mut findings) = (linked.fabric, linked.diagnostics);
     // What an older state of a frozen unit is told was told when it was new, unless it comes of
     // something that may be new.
     findings.retain(|finding| {
@@ -236,7 +273,7 @@ pub fn build(head: &Tree, last_good: &LastGood, now: Timestamp) -> Build {
 /// The fabric at its last good state, all of it: its snapshot is of the revision that was good.
 fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
     let tree = last_good.shared.as_ref()?;
-    let (shared, units) = scope::read(tree);
+    let (shared, units) = Files::of(tree).finish(tree, None);
     if shared.is_frozen {
         return None;
     }
@@ -251,8 +288,7 @@ fn held(last_good: &LastGood, now: Timestamp) -> Option<Fabric> {
         .iter()
         .filter_map(|(name, tree)| Some((name.clone(), scope::read_good_unit(tree, name)?)))
         .collect();
-    let (fabric, _) = link::link(tree, &shared, units, unknown, now);
-    Some(fabric)
+    link::link(tree, &shared, units, unknown, (None, now)).map(|linked| linked.fabric)
 }
 
 // === impl Build ===
@@ -270,7 +306,7 @@ impl Build {
 // === impl Fabric ===
 
 impl Fabric {
-    fn new(revision: Revision, shared: &Shared) -> Self {
+    fn new(revision: Revision, shared: &Shared, now: Timestamp) -> Self {
         let (name, spec) = match shared.fabric.as_ref().map(Item::object) {
             Some(Object::Fabric(fabric)) => (fabric.metadata.name.clone(), fabric.spec.clone()),
             _ => (String::new(), FabricSpec::default()),
@@ -285,6 +321,7 @@ impl Fabric {
         Self {
             name,
             revision,
+            now,
             spec,
             authorities: Vec::new(),
             revoked: revoked
@@ -299,7 +336,8 @@ impl Fabric {
         }
     }
 
-    /// The policies that count in one peer: the shared ones that select it, and its own.
+    /// The policies that count in one peer: the shared ones that select it, and its own; also those
+    /// that have ended.
     pub fn policies_of<'a>(&'a self, unit: &'a Unit) -> impl Iterator<Item = &'a Item> {
         self.policies
             .iter()
@@ -308,14 +346,24 @@ impl Fabric {
             .chain(&unit.policies)
     }
 
-    /// The policies that count in one peer, ready to decide.
+    /// The policies that count in one peer at the moment, ready to decide.
     #[must_use]
     pub fn compile_policies(&self, unit: &Unit) -> Policies {
         let mut policies = Policies::default();
         for item in self.policies_of(unit) {
-            item.add_policy(&mut policies);
+            item.add_policy(&mut policies, self.now);
         }
         policies
+    }
+
+    /// The moments at which policies end, whether they are over or not.
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let shared = self.policies.iter().map(|policy| &policy.item);
+        let own = self
+            .units
+            .values()
+            .flat_map(|unit| unit.ends.iter().copied());
+        shared.filter_map(Item::expires).chain(own)
     }
 
     /// The labels of an export, where the fabric knows it.
@@ -360,14 +408,33 @@ impl LinkedImport {
 // === impl Item ===
 
 impl Item {
-    /// Adds the policy that the item is, if it is one.
-    fn add_policy(&self, policies: &mut Policies) {
-        let spec = match self.object() {
-            Object::AccessPolicy(policy) => &policy.spec,
-            Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-            _ => return,
+    /// Adds the policy that the item is, if it is one and hasn't ended.
+    fn add_policy(&self, policies: &mut Policies, now: Timestamp) {
+        if let Some((rule, spec)) = self.policy()
+            && !Clock::at(now).is_over(rule.expires, spec.action)
+        {
+            policies.add_rule(rule, spec);
+        }
+    }
+
+    /// The policy that the item is, if it is one, also where it has ended.
+    pub(crate) fn policy(&self) -> Option<(Rule, &AccessPolicySpec)> {
+        let (metadata, spec) = match self.object() {
+            Object::AccessPolicy(policy) => (&policy.metadata, &policy.spec),
+            Object::PrivilegedAccessPolicy(policy) => (&policy.metadata, &policy.spec),
+            _ => return None,
         };
-        policies.add(self.resource().key.clone(), self.origin(), spec);
+        let (key, origin) = (self.key().clone(), self.origin());
+        Some((Rule::new(key, origin, metadata.expiry(), spec.action), spec))
+    }
+
+    /// When the policy that the item is ends; none where it doesn't, or is none.
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        match self.object().metadata().expiry() {
+            Expiry::At(time) => Some(time),
+            Expiry::Never | Expiry::NotUnderstood => None,
+        }
     }
 
     /// The object with its key and the places of its parts.
@@ -378,6 +445,12 @@ impl Item {
     )]
     pub fn resource(&self) -> &Resource {
         &self.blob.resources().resources[self.index]
+    }
+
+    /// Which object it is.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        self.blob.key(self.index)
     }
 
     /// The object.
@@ -396,8 +469,7 @@ impl Item {
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
         let is_shared = Arc::ptr_eq(&self.blob, &other.blob) && self.index == other.index;
-        let (own, others) = (self.resource(), other.resource());
-        is_shared || (own.key == others.key && own.object == others.object)
+        is_shared || (self.key() == other.key() && self.object() == other.object())
     }
 
     /// Where the object stands.
@@ -413,7 +485,7 @@ impl Item {
     /// The namespace and name of a namespaced object.
     #[must_use]
     pub fn name(&self) -> Option<ObjectName> {
-        let key = &self.resource().key;
-        ObjectName::new(key.namespace.as_deref()?, &key.name).ok()
+        let key = self.key();
+        ObjectName::sharing(key.namespace.as_ref()?, &key.name).ok()
     }
 }

@@ -21,9 +21,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::{Gate, Object, Prune};
+use crate::api::{Gate, Prune};
 use crate::fabric::{Fabric, Item, SharedPolicy};
-use crate::name::PeerName;
+use crate::name::{Kind, PeerName};
 use crate::origin::Revision;
 use crate::plan::{PruneOutcome, Pruning};
 use crate::reach;
@@ -277,7 +277,7 @@ impl Changes<'_> {
     fn privileged(&self) -> Vec<String> {
         let (before, after) = (privileged(self.before), privileged(self.after));
         let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-        let is_same = |a: &Item, b: &Item| a.object() == b.object();
+        let is_same = |a: &Item, b: &Item| a.says_the_same(b);
         let relabelled = self.before.zip(self.after);
         let relabelled = relabelled.map_or_else(Vec::new, |(before, after)| {
             selected_otherwise(before, after)
@@ -315,7 +315,7 @@ fn selected_otherwise(before: &Fabric, after: &Fabric) -> Vec<String> {
     let mut reasons = Vec::new();
     for (name, _) in relabelled {
         for policy in &after.policies {
-            if !matches!(policy.item.object(), Object::PrivilegedAccessPolicy(_)) {
+            if policy.item.key().kind != Kind::PrivilegedAccessPolicy {
                 continue;
             }
             // A policy that itself changes is told as such.
@@ -324,7 +324,7 @@ fn selected_otherwise(before: &Fabric, after: &Fabric) -> Vec<String> {
                 (Some(true), Some(false)) => "ceases",
                 _ => continue,
             };
-            let policy = &policy.item.object().metadata().name;
+            let policy = &policy.item.key().name;
             reasons.push(format!(
                 "the shared privileged policy {policy} {change} to count in {name}"
             ));
@@ -343,8 +343,8 @@ fn privileged(fabric: Option<&Fabric>) -> BTreeMap<(Option<&PeerName>, &str), &I
             items.map(move |item| (Some(name), item))
         });
         for (unit, item) in shared.chain(own) {
-            if let Object::PrivilegedAccessPolicy(policy) = item.object() {
-                policies.insert((unit, policy.metadata.name.as_str()), item);
+            if item.key().kind == Kind::PrivilegedAccessPolicy {
+                policies.insert((unit, &*item.key().name), item);
             }
         }
     }

@@ -138,6 +138,16 @@ impl ObjectName {
         })
     }
 
+    /// The same of texts that are shared with whoever has them.
+    pub(crate) fn sharing(namespace: &Arc<str>, name: &Arc<str>) -> Result<Self, NameError> {
+        check_label(namespace)?;
+        check_object_name(name)?;
+        Ok(Self {
+            namespace: Arc::clone(namespace),
+            name: Arc::clone(name),
+        })
+    }
+
     /// The namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {

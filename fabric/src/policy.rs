@@ -6,6 +6,7 @@
 mod attribute;
 mod condition;
 pub mod effects;
+mod expiry;
 mod possible;
 pub(crate) mod selection;
 mod selector;
@@ -15,16 +16,19 @@ mod steps;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attribute::Side;
 pub(crate) use condition::{Asked, Aspects, Conditions, View};
+pub use expiry::Clock;
+use expiry::Expiring;
 use selector::Verdict;
 use set::{Policy, PolicySet};
 pub use steps::{Considered, Mismatch, Outcome, Scope, Step};
 
-use crate::api::{AccessPolicySpec, Action};
+use crate::api::{AccessPolicySpec, Action, Expiry};
 use crate::attributes::{Client, ExportAttributes, PeerAttributes};
 use crate::name::ObjectKey;
 use crate::origin::Origin;
@@ -34,6 +38,8 @@ use crate::origin::Origin;
 pub struct Policies {
     privileged: Tier,
     regular: BTreeMap<Arc<str>, Tier>,
+    /// Those that end some day, whether they have or not, in the order of their ends.
+    expiring: Vec<Expiring>,
 }
 
 /// The policies of one tier.
@@ -50,6 +56,10 @@ pub struct Rule {
     pub key: ObjectKey,
     /// Where it stands.
     pub origin: Origin,
+    /// When it ends; none where it doesn't by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub expires: Option<Timestamp>,
 }
 
 /// The question of one connection on one side.
@@ -90,9 +100,16 @@ pub enum Reason<'a> {
 // === impl Policies ===
 
 impl Policies {
-    /// Adds a policy: a regular one of a namespace, a privileged one where the key has none.
+    /// Adds a policy that never ends: a regular one of a namespace, a privileged one where the key
+    /// has none.
     pub fn add(&mut self, key: ObjectKey, origin: Origin, spec: &AccessPolicySpec) {
-        let tier = match &key.namespace {
+        self.add_rule(Rule::new(key, origin, Expiry::Never, spec.action), spec);
+    }
+
+    /// Adds a policy.
+    pub fn add_rule(&mut self, rule: Rule, spec: &AccessPolicySpec) {
+        self.note_expiry(&rule, spec.action);
+        let tier = match &rule.key.namespace {
             Some(namespace) => self.regular.entry(Arc::clone(namespace)).or_default(),
             None => &mut self.privileged,
         };
@@ -100,7 +117,7 @@ impl Policies {
             Action::Allow => &mut tier.allow,
             Action::Deny => &mut tier.deny,
         };
-        policies.add(Policy::compile(Rule { key, origin }, spec));
+        policies.add(Policy::compile(rule, spec));
     }
 
     /// Decides about one connection; allocates nothing.

@@ -18,6 +18,7 @@ mod region;
 mod search;
 mod values;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -104,6 +105,10 @@ pub enum Why {
 pub struct Flip {
     /// The way.
     pub route: Route,
+    /// From when on, where it isn't so at once: then a policy ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub from: Option<Timestamp>,
     /// The clients.
     pub clients: Clients,
     /// A client of them; none for unknown ones. One that is declared where there is one.
@@ -127,8 +132,8 @@ pub struct Difference {
     pub undecided: Vec<Route>,
 }
 
-/// What the second state lets through that the first doesn't, and the other way round; none stands
-/// for a state in which nothing is in force.
+/// What the second state lets through that the first doesn't, and the other way round, now or once
+/// policies have ended; none stands for a state in which nothing is in force.
 #[must_use]
 pub fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
     difference::difference(before, after)

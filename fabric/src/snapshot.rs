@@ -1,15 +1,20 @@
 //! A plan compiled for a gateway: immutable, swapped whole.
 
+mod relay;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::api::{self, Fingerprint, Gateway, Heartbeat, Limits, LoadBalancing, Object};
+use crate::api::{
+    self, Compatibility, Fingerprint, Gateway, Heartbeat, Limits, LoadBalancing, Object,
+    ServiceLimits,
+};
 use crate::attributes::{Client, ExportAttributes, Labels, PeerAttributes};
 use crate::name::{ObjectName, PeerName};
 use crate::origin::{Origin, Revision};
 use crate::plan::{Certificate, Plan};
-use crate::policy::Policies;
+use crate::policy::{Clock, Policies, Rule};
 
 /// Everything that one gateway goes by, of one snapshot of the repository.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ pub struct Snapshot {
     pub exports: BTreeMap<ObjectName, Arc<Export>>,
     /// What this peer imports.
     pub imports: BTreeMap<ObjectName, Arc<Import>>,
-    /// This peer's policies.
+    /// This peer's policies, also those that have ended: [`at`](Snapshot::at) leaves them out.
     pub policies: Policies,
     /// Which addresses stand for which client.
     pub workloads: Workloads,
@@ -53,6 +58,8 @@ pub struct Remote {
     pub peer: PeerAttributes,
     /// Where its gateways listen; empty for a peer that only dials out.
     pub gateways: Vec<Gateway>,
+    /// What other than `weft/1` is spoken with it.
+    pub compatibility: Option<Compatibility>,
     /// Its committed certificates; empty, any of the CA with its name will do.
     pub certificates: BTreeSet<Fingerprint>,
 }
@@ -66,6 +73,8 @@ pub struct Export {
     pub host: Option<String>,
     /// The service's TCP port.
     pub port: u16,
+    /// Limits of its own, beside those of the gateway.
+    pub limits: ServiceLimits,
     /// Where the Export stands.
     pub origin: Origin,
 }
@@ -77,10 +86,14 @@ pub struct Import {
     pub name: ObjectName,
     /// The port at which the gateway listens on a host without Kubernetes.
     pub listen_port: u16,
+    /// The port of the Service that the import makes; none where it is merged into another's.
+    pub service_port: Option<u16>,
     /// Where the service comes from.
     pub sources: Vec<Source>,
     /// How connections are spread over the sources.
     pub load_balancing: LoadBalancing,
+    /// Limits of its own, beside those of the gateway.
+    pub limits: ServiceLimits,
     /// Where the Import stands.
     pub origin: Origin,
 }
@@ -147,6 +160,7 @@ impl Snapshot {
                             labels: peer.metadata.labels.clone(),
                         },
                         gateways: peer.spec.gateways.clone(),
+                        compatibility: peer.metadata.compatibility(),
                     };
                     snapshot.remotes.insert(name, Arc::new(remote));
                 }
@@ -160,6 +174,7 @@ impl Snapshot {
                         },
                         host: export.spec.host.clone(),
                         port: export.spec.port.get(),
+                        limits: export.metadata.service_limits(),
                         origin: origin.clone(),
                     };
                     snapshot.exports.insert(name, Arc::new(export));
@@ -169,15 +184,11 @@ impl Snapshot {
                     let import = Import::compile(name.clone(), import, plan, origin);
                     snapshot.imports.insert(name, Arc::new(import));
                 }
-                Object::AccessPolicy(policy) => {
-                    snapshot
-                        .policies
-                        .add(key.clone(), origin.clone(), &policy.spec);
-                }
-                Object::PrivilegedAccessPolicy(policy) => {
-                    snapshot
-                        .policies
-                        .add(key.clone(), origin.clone(), &policy.spec);
+                Object::AccessPolicy(api::AccessPolicy { metadata, spec })
+                | Object::PrivilegedAccessPolicy(api::PrivilegedAccessPolicy { metadata, spec }) => {
+                    let (key, origin) = (key.clone(), origin.clone());
+                    let rule = Rule::new(key, origin, metadata.expiry(), spec.action);
+                    snapshot.policies.add_rule(rule, spec);
                 }
                 Object::Fabric(_)
                 | Object::Invariant(_)
@@ -187,6 +198,15 @@ impl Snapshot {
             }
         }
         snapshot
+    }
+
+    /// The snapshot as it counts at a moment: without the policies that have ended.
+    #[must_use]
+    pub fn at(&self, clock: &Clock) -> Self {
+        Self {
+            policies: self.policies.at(clock),
+            ..self.clone()
+        }
     }
 }
 
@@ -216,8 +236,10 @@ impl Import {
                 0 => import.spec.port.get(),
                 port => port,
             },
+            service_port: (!import.is_merged()).then_some(import.spec.port.get()),
             sources: import.spec.sources.iter().filter_map(source).collect(),
             load_balancing: import.spec.lb_scheme,
+            limits: import.metadata.service_limits(),
             origin: origin.clone(),
         }
     }

@@ -9,12 +9,13 @@ mod blob;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use unicode_normalization::UnicodeNormalization;
 
 use crate::diagnostic::{Code, Diagnostic, Effect, Span};
 use crate::document;
+use crate::fabric::Checked;
 use crate::name::PeerName;
 use crate::origin::Revision;
 
@@ -45,6 +46,8 @@ struct Entries {
     files: BTreeMap<Arc<str>, Arc<Blob>>,
     diagnostics: Vec<Diagnostic>,
     frozen: BTreeSet<Scope>,
+    /// What a check has found here.
+    checked: OnceLock<Arc<Checked>>,
 }
 
 /// Collects a [`Tree`] entry by entry.
@@ -62,6 +65,16 @@ struct Seen {
     files: usize,
     bytes: u64,
     is_over: bool,
+}
+
+/// A file as another tree has taken it, to be taken again without being looked at: nothing was
+/// reported of it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    path: Arc<str>,
+    blob: Arc<Blob>,
+    size: u64,
+    is_read: bool,
 }
 
 /// What an entry of the repository is.
@@ -134,6 +147,7 @@ impl Tree {
             files: BTreeMap::new(),
             diagnostics: Vec::new(),
             frozen: BTreeSet::new(),
+            checked: OnceLock::new(),
         };
         TreeBuilder {
             tree,
@@ -186,6 +200,33 @@ impl Tree {
     #[must_use]
     pub fn frozen(&self) -> &BTreeSet<Scope> {
         &self.0.frozen
+    }
+
+    /// The same tree with what was kept of its check by [`to_kept`](Self::to_kept): of the very same
+    /// files under the same limits, by the same build ([`KEPT_BY`]).
+    #[must_use]
+    pub fn with_kept(self, kept: &[u8]) -> Self {
+        if let Some(checked) = Checked::from_kept(kept) {
+            self.set_checked(Arc::new(checked));
+        }
+        self
+    }
+
+    /// What is to be kept of the tree's check; none where it wasn't checked, or where what was found
+    /// can't serve another check.
+    #[must_use]
+    pub fn to_kept(&self) -> Option<Vec<u8>> {
+        self.checked()?.to_kept()
+    }
+
+    /// What a check has found in the tree.
+    pub(crate) fn checked(&self) -> Option<&Arc<Checked>> {
+        self.0.checked.get()
+    }
+
+    /// Notes what a check has found; the first one counts.
+    pub(crate) fn set_checked(&self, checked: Arc<Checked>) {
+        let _ = self.0.checked.set(checked);
     }
 
     /// What is wrong with the tree's entries themselves.
@@ -302,6 +343,52 @@ impl TreeBuilder {
         self.tree.files.insert(path, blob);
     }
 
+    /// How much is reported so far.
+    #[must_use]
+    pub const fn reported(&self) -> usize {
+        self.tree.diagnostics.len()
+    }
+
+    /// A file that was added just now, for another tree under the same limits; `is_read` as
+    /// [`visit`](Self::visit) has said.
+    #[must_use]
+    pub fn taken(&self, path: &[u8], size: u64, is_read: bool, blob: &Arc<Blob>) -> Taken {
+        let path = String::from_utf8_lossy(path);
+        let known = self.tree.files.get_key_value(&*path);
+        Taken {
+            path: known.map_or_else(|| path.as_ref().into(), |(path, _)| Arc::clone(path)),
+            blob: Arc::clone(blob),
+            size,
+            is_read,
+        }
+    }
+
+    /// Takes files again, all of them; false and none of them where that goes beyond a limit.
+    pub fn take_again(&mut self, files: &[Taken]) -> bool {
+        for (is_read, seen) in [(true, &self.read), (false, &self.searched)] {
+            let files = || files.iter().filter(move |file| file.is_read == is_read);
+            let bytes: u64 = files().map(|file| file.size).sum();
+            if seen.files + files().count() > self.limits.files
+                || seen.bytes + bytes > self.limits.bytes
+            {
+                return false;
+            }
+        }
+        for file in files {
+            let seen = match file.is_read {
+                true => &mut self.read,
+                false => &mut self.searched,
+            };
+            seen.files += 1;
+            seen.bytes += file.size;
+            if file.is_read {
+                let (path, blob) = (Arc::clone(&file.path), Arc::clone(&file.blob));
+                self.tree.files.insert(path, blob);
+            }
+        }
+        true
+    }
+
     /// The finished tree.
     #[must_use]
     pub fn finish(mut self) -> Tree {
@@ -344,6 +431,16 @@ impl TreeBuilder {
     }
 
     fn find_twins(&mut self) {
+        // Lower case is its own fold, and then the map can't hold another one.
+        let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+        if self
+            .tree
+            .files
+            .keys()
+            .all(|path| path.bytes().all(is_plain))
+        {
+            return;
+        }
         let mut folded: BTreeMap<String, &Arc<str>> = BTreeMap::new();
         let mut twins = Vec::new();
         for path in self.tree.files.keys() {

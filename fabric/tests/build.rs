@@ -7,6 +7,8 @@ mod broken;
 mod common;
 #[path = "build/isolation.rs"]
 mod isolation;
+#[path = "build/known.rs"]
+mod known;
 
 use common::{Authority, Files, allow_all, export, import, now, peer, report};
 use fabric::diagnostic::{Code, Effect, Example};

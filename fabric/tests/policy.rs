@@ -12,6 +12,8 @@ mod decide;
 mod drawn;
 #[path = "policy/effects.rs"]
 mod effects;
+#[path = "policy/expiry.rs"]
+mod expiry;
 #[path = "policy/oracle.rs"]
 mod oracle;
 #[path = "policy/possible.rs"]

@@ -85,6 +85,8 @@ pub struct Record<'a> {
     pub peer: Option<&'a PeerName>,
     /// The export.
     pub export: Option<&'a ObjectName>,
+    /// The peers that relayed it; for the log, since it decides nothing.
+    pub via: &'a [PeerName],
     /// What else there is to say, for people.
     pub detail: &'a str,
 }
@@ -143,9 +145,14 @@ impl Outcome {
     pub const fn reason(self) -> Reason {
         match self {
             Self::UnknownClient => Reason::UnknownClient,
-            Self::MissingExport => Reason::MissingExport,
+            Self::MissingExport
+            | Self::MissingImport
+            | Self::NoSource
+            | Self::PeerMissingExport => Reason::MissingExport,
             Self::GuardRefused => Reason::GuardRefused,
-            Self::ExportUnreachable => Reason::ExportUnreachable,
+            Self::ExportUnreachable | Self::PeerExportUnreachable | Self::PeerUnreachable => {
+                Reason::ExportUnreachable
+            }
             Self::Loop => Reason::Loop,
             Self::Limit => Reason::Limit,
             Self::Draining => Reason::Draining,
@@ -164,6 +171,7 @@ impl Outcome {
                     Self::PeerDenied
                 }
                 Reason::MissingExport => Self::PeerMissingExport,
+                Reason::Loop => Self::Loop,
                 Reason::ExportUnreachable => Self::PeerExportUnreachable,
                 _ => Self::PeerRefused,
             },
@@ -211,6 +219,8 @@ impl Record<'_> {
         let origin = self
             .rule
             .map(|rule| format!("{}:{}", rule.origin.path.escape_default(), rule.origin.line));
+        let via: Vec<_> = self.via.iter().map(PeerName::as_str).collect();
+        let via = (!via.is_empty()).then(|| via.join(","));
         tracing::info!(
             target: "weft::decision",
             action,
@@ -223,6 +233,7 @@ impl Record<'_> {
             import = self.import.map(tracing::field::display),
             peer = self.peer.map(tracing::field::display),
             export = self.export.map(tracing::field::display),
+            via = via.as_deref(),
             rule = rule.as_deref(),
             origin = origin.as_deref(),
             commit = self.rule.map(|rule| rule.origin.revision.as_str()),

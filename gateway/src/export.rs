@@ -17,11 +17,12 @@ use crate::limits;
 use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
+use crate::relay;
 use crate::resolve;
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnel::connection::Closed;
-use crate::tunnel::frame::{MAX_VIA, Open};
+use crate::tunnel::frame::Open;
 use crate::world::World;
 
 /// Serves one tunnel that a peer wants to open.
@@ -41,22 +42,15 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         import: None,
         peer: Some(&peer),
         export: Some(&open.export),
+        via: &open.via,
         detail: "",
     };
-    let refuse = |record: &Record<'_>, tunnel: Tunnel| {
-        if state.budgets.peer(&peer) {
-            record.write(&state.metrics);
-        } else {
-            record.count(&state.metrics);
-        }
-        // The peer learns the reason, not what stands behind it.
-        tunnel.refuse(record.outcome.reason(), "");
-    };
+    let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
         return refuse(&record, tunnel);
     };
     let snapshot = &world.snapshot;
-    let is_loop = open.via.len() >= MAX_VIA || open.via.contains(&snapshot.peer.name);
+    let is_loop = open.via.contains(&snapshot.peer.name);
     if state.draining.is_cancelled() || is_loop {
         record.outcome = if is_loop {
             Outcome::Loop
@@ -92,6 +86,9 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, tunnel);
     };
+    if let Some(import) = world.relayed(export) {
+        return relay::serve(&state, world, tunnel, &open, import, record).await;
+    }
     let (socket, host, target) = match connect(&state, world, export).await {
         Ok(connected) => connected,
         Err((outcome, text)) => {
@@ -129,8 +126,19 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     );
 }
 
+/// Refuses a tunnel; the log may be spared it, the counters not.
+pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
+    if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
+        record.write(&state.metrics);
+    } else {
+        record.count(&state.metrics);
+    }
+    // The peer learns the reason, not what stands behind it.
+    tunnel.refuse(record.outcome.reason(), "");
+}
+
 /// Connects to an exported service, within the guard rails.
-async fn connect(
+pub(crate) async fn connect(
     state: &State,
     world: &World,
     export: &Export,

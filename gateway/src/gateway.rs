@@ -326,6 +326,7 @@ impl Follower {
         for error in self.identities.reload(&state.provider, files).await {
             tracing::warn!(%error, "a certificate can't be read; the one before stays");
         }
+        state.compat.grants.know(self.identities.grants());
         let world = snapshot.and_then(|snapshot| self.world(snapshot));
         let old = state.world();
         let is_same = match (&old, &world) {

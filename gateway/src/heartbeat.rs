@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::compat;
 use crate::dial;
 use crate::link;
 use crate::metrics::PeerLabel;
@@ -104,6 +105,11 @@ async fn beat(
     missed: &mut HashMap<usize, u32>,
 ) -> Result<Duration, String> {
     let peer = &remote.peer.name;
+    if compat::import::applies(state, remote)
+        && let Some(result) = compat::import::beat(state, remote).await
+    {
+        return result;
+    }
     let mut failure = None;
     if state.pool.pick(peer).is_none() {
         failure = dial::connection(state, remote).await.err();

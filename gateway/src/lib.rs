@@ -10,6 +10,7 @@
 
 mod admin;
 mod budget;
+mod compat;
 pub mod config;
 mod copy;
 pub mod decision;
@@ -26,6 +27,7 @@ mod live;
 mod metrics;
 mod pool;
 mod reach;
+mod relay;
 mod resolve;
 mod state;
 mod tls;

@@ -36,6 +36,9 @@ pub(crate) const CONNECTIONS_PER_IMPORT: usize = 16 * 1024;
 /// HTTP connections at the gateway port: health checks of peers and load balancers.
 pub(crate) const HTTP_CONNECTIONS: usize = 128;
 
+/// Those of one peer, so that none can keep the others from asking.
+pub(crate) const HTTP_PER_PEER: usize = 16;
+
 /// Connections at the admin port: a few scrapers and people.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 

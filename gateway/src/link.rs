@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use fabric::name::PeerName;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 
+use crate::compat;
 use crate::export;
 use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::pool::DialError;
@@ -15,7 +14,7 @@ use crate::state::State;
 use crate::tls;
 use crate::tunnel::connection::{Closed, EstablishError, establish};
 use crate::tunnel::frame::Open;
-use crate::tunnel::{Accept, Connection, ConnectionFacts, Tunnel};
+use crate::tunnel::{Accept, Connection, ConnectionFacts, Link, Tunnel};
 use crate::world::World;
 
 /// What a connection asks of the gateway.
@@ -24,13 +23,12 @@ struct Serve(Arc<State>);
 /// Exchanges the hello, takes the connection into the pool and runs it.
 pub(crate) async fn start(
     state: &Arc<State>,
-    mut stream: TlsStream<TcpStream>,
+    link: Link,
     facts: ConnectionFacts,
 ) -> Result<Arc<Connection>, DialError> {
-    let (hello, buffer) = establish(&mut stream)
+    let (connection, incoming) = establish(facts, link)
         .await
         .map_err(|error| failed(&error))?;
-    let (connection, outgoings) = Connection::new(facts, hello);
     let role = if connection.facts().dialled {
         "dial"
     } else {
@@ -65,7 +63,7 @@ pub(crate) async fn start(
     let (task, state) = (Arc::clone(&connection), Arc::clone(state));
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
-        let run = Box::pin(Arc::clone(&task).run(stream, buffer, outgoings, accept));
+        let run = Box::pin(Arc::clone(&task).run(incoming, accept));
         state.stop.run_until_cancelled(run).await;
         task.close(Closed::Done);
         state.pool.remove(&task);
@@ -148,7 +146,7 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
             cut += 1;
         }
     }
-    cut
+    cut + compat::judge(state, world)
 }
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
@@ -159,6 +157,7 @@ pub(crate) fn retire_others(state: &State, world: &World) {
             connection.retire("the certificate was replaced");
         }
     }
+    compat::retire_others(state, world);
 }
 
 /// The moment as certificates count it.

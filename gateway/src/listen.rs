@@ -1,33 +1,43 @@
 //! The gateway's one open port: TLS, and behind it tunnels or a little HTTP.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use fabric::name::PeerName;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ProtocolVersion;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
-use crate::limits::{self, Slot};
+use crate::compat;
+use crate::limits::{self, Slot, Slots};
 use crate::link;
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tls::handshake::{self, Greeting, Secured};
+use crate::tls::{self, TLS_BUFFER};
 use crate::tunnel::ConnectionFacts;
 
 /// After a failed accept, mostly for want of descriptors: until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a handshake is left alone while others wait for its place: two round trips around the
+/// world, and some.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A request's header: nobody needs longer for a health check.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,9 +89,14 @@ pub(crate) async fn accept(state: &State, listener: &TcpListener) -> (TcpStream,
                 prepare(&socket);
                 return (socket, address);
             }
+            // Its own failure, and no reason to let the next one wait.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 state.metrics.accept_errors.inc();
-                tracing::warn!(%error, "a connection can't be accepted");
+                // Every listener meets this at once, ten times a second.
+                if state.budgets.stranger() {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -97,13 +112,33 @@ pub(crate) fn prepare(socket: &TcpStream) {
     let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
 }
 
+/// What may be in progress at the gateway's port at a time.
+struct Door {
+    handshakes: Arc<Semaphore>,
+    /// Those in progress, the oldest first; of one that is over nothing is left.
+    oldest: VecDeque<(Instant, Weak<CancellationToken>)>,
+    http: Http,
+}
+
+/// Requests in progress, in all and by peer.
+#[derive(Clone)]
+struct Http {
+    all: Arc<Semaphore>,
+    peers: Arc<Slots<PeerName>>,
+}
+
+/// A place among the handshakes in progress; given back when dropped.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    give_way: Arc<CancellationToken>,
+}
+
 /// Takes connections of other gateways until the drain.
 pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES));
-    let http = Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS));
+    let mut door = Door::default();
     loop {
         // Before the accept: what is too much waits in the kernel's queue.
-        let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
+        let Some(permit) = door.permit().await else {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
@@ -114,18 +149,79 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             failed(&state, address, "limit", "handshakes of the address");
             continue;
         };
-        let handshake = (handshake, slot);
-        let task = handle(
-            Arc::clone(&state),
-            socket,
-            address,
-            handshake,
-            Arc::clone(&http),
-        );
-        let stop = state.stop.clone();
+        let place = door.begin(permit);
+        let give_way = CancellationToken::clone(&place.give_way);
+        let handshake = (place, slot);
+        let http = door.http.clone();
+        let task = handle(Arc::clone(&state), socket, address, handshake, http);
+        let (task, stop) = (Box::pin(task), state.stop.clone());
+        let crowded = Arc::clone(&state);
         state.tasks.spawn(async move {
-            stop.run_until_cancelled(Box::pin(task)).await;
+            let handled = stop.run_until_cancelled(give_way.run_until_cancelled(task));
+            if handled.await == Some(None) {
+                failed(&crowded, address, "crowded", "others waited for its place");
+            }
         });
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Waits for room for one more handshake. Where there is none, the oldest gives way, but not
+    /// before its grace is over: else who makes many hang would have all places for long.
+    async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            while self
+                .oldest
+                .front()
+                .is_some_and(|(_, place)| place.strong_count() == 0)
+            {
+                self.oldest.pop_front();
+            }
+            let next = Arc::clone(&self.handshakes).acquire_owned();
+            let Some((began, place)) = self.oldest.front() else {
+                return next.await.ok();
+            };
+            tokio::select! {
+                biased;
+                permit = next => return permit.ok(),
+                () = sleep_until(*began + GRACE) => {
+                    if let Some(give_way) = place.upgrade() {
+                        give_way.cancel();
+                    }
+                    self.oldest.pop_front();
+                }
+            }
+        }
+    }
+
+    /// A handshake begins.
+    fn begin(&mut self, permit: OwnedSemaphorePermit) -> Place {
+        let give_way = Arc::new(CancellationToken::new());
+        // Behind one that lasts, many may be over by now.
+        if self.oldest.len() >= 2 * limits::HANDSHAKES {
+            self.oldest.retain(|(_, place)| place.strong_count() > 0);
+        }
+        self.oldest
+            .push_back((Instant::now(), Arc::downgrade(&give_way)));
+        Place {
+            _permit: permit,
+            give_way,
+        }
+    }
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self {
+            handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES)),
+            oldest: VecDeque::new(),
+            http: Http {
+                all: Arc::new(Semaphore::new(limits::HTTP_CONNECTIONS)),
+                peers: Arc::default(),
+            },
+        }
     }
 }
 
@@ -144,12 +240,18 @@ fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str
     }
 }
 
+/// What was agreed with whoever connected.
+enum Agreed {
+    Weft(Secured),
+    Http(Box<TlsStream<TcpStream>>),
+}
+
 async fn handle(
     state: Arc<State>,
-    socket: TcpStream,
+    mut socket: TcpStream,
     address: SocketAddr,
-    handshake: (OwnedSemaphorePermit, Slot<IpAddr>),
-    http: Arc<Semaphore>,
+    handshake: (Place, Slot<IpAddr>),
+    http: Http,
 ) {
     let refused = |reason, detail: &str| failed(&state, address, reason, detail);
     // One snapshot for the whole handshake.
@@ -157,47 +259,76 @@ async fn handle(
         return refused("no_snapshot", "");
     };
     let limit = state.config.timeouts.handshake;
-    let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
-    let mut stream = match timeout(limit, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
+    let config = Arc::clone(&world.server);
+    let secure = async {
+        Ok(match handshake::greeting(&mut socket).await? {
+            Greeting::Weft(received) => {
+                Agreed::Weft(handshake::accept(config, socket, received).await?)
+            }
+            Greeting::Other(accepted) => {
+                let handshake = StartHandshake::from_parts(*accepted, socket);
+                Agreed::Http(Box::new(handshake.into_stream(config).await?))
+            }
+        })
+    };
+    let agreed = match timeout(limit, Box::pin(secure)).await {
+        Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
         Err(_) => return refused("timeout", ""),
     };
-    let (_, session) = stream.get_mut();
-    session.set_buffer_limit(Some(TLS_BUFFER));
-    let chain: Vec<_> = session
-        .peer_certificates()
-        .unwrap_or_default()
-        .iter()
-        .map(|certificate| certificate.clone().into_owned())
-        .collect();
+    let chain = match &agreed {
+        Agreed::Weft(secured) => secured.chain.clone(),
+        Agreed::Http(stream) => {
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let owned = shown
+                .iter()
+                .map(|certificate| certificate.clone().into_owned());
+            owned.collect()
+        }
+    };
     let peer = match world.client_peer(&chain) {
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    if session.alpn_protocol() != Some(ALPN_WEFT) {
-        drop(handshake);
-        state.metrics.handshake("accept", "ok");
-        return serve_http(&state, stream, &http).await;
-    }
     let facts = ConnectionFacts {
         peer,
         dialled: false,
         address,
+        gateway: None,
         chain,
         own: world.identity.fingerprint(),
     };
-    match timeout(limit, link::start(&state, stream.into(), facts)).await {
-        Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
-        Ok(Err(error)) => refused(error.reason, &error.text),
-        Err(_) => refused("timeout", ""),
+    let mut stream = match agreed {
+        Agreed::Weft(secured) => {
+            return match timeout(limit, link::start(&state, secured.link, facts)).await {
+                Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
+                Ok(Err(error)) => refused(error.reason, &error.text),
+                Err(_) => refused("timeout", ""),
+            };
+        }
+        Agreed::Http(stream) => stream,
+    };
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &facts.peer);
+    // Agreed before the peer was known.
+    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if is_old && !speaks_clusterlink {
+        return refused("tls_version", "");
     }
+    drop(handshake);
+    if speaks_clusterlink {
+        return compat::export::serve(state, *stream, facts).await;
+    }
+    let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
+    let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
+        return refused("limit", "requests of the peer");
+    };
+    state.metrics.handshake("accept", "ok");
+    serve_http(&state, TokioIo::new(*stream)).await;
 }
 
-async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Semaphore) {
-    let Ok(_permit) = http.try_acquire() else {
-        return;
-    };
+async fn serve_http(state: &Arc<State>, stream: TokioIo<TlsStream<TcpStream>>) {
     let state = Arc::clone(state);
     let service = service_fn(move |request: Request<Incoming>| {
         state.metrics.http_requests.inc();
@@ -209,7 +340,7 @@ async fn serve_http(state: &Arc<State>, stream: TlsStream<TcpStream>, http: &Sem
         .max_buf_size(MAX_HEADER)
         // One request each: no connection outlives the certificate that it was accepted by.
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(stream, service);
     match timeout(HTTP_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
-use fabric::snapshot::Export;
+use fabric::snapshot::{Export, Snapshot};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,21 @@ pub(crate) enum Subject {
         /// What the connection was made to.
         target: SocketAddr,
     },
+    /// A peer's connection to an export that is an import, and by that to another peer.
+    Relay {
+        /// The peer.
+        peer: PeerName,
+        /// The client, as the peer tells it.
+        client: Option<Client>,
+        /// The export.
+        export: ObjectName,
+        /// The import.
+        import: ObjectName,
+        /// The peer that it goes on to.
+        to: PeerName,
+        /// The export there.
+        source: ObjectName,
+    },
 }
 
 // === impl Subject ===
@@ -76,7 +91,7 @@ impl Subject {
     pub(crate) const fn side(&self) -> Side {
         match self {
             Self::Import { .. } => Side::Import,
-            Self::Export { .. } => Side::Export,
+            Self::Export { .. } | Self::Relay { .. } => Side::Export,
         }
     }
 
@@ -85,7 +100,7 @@ impl Subject {
     pub(crate) fn is_allowed(&self, world: &World) -> bool {
         let snapshot = &world.snapshot;
         let known;
-        let (outcome, _) = match self {
+        let outcome = match self {
             Self::Import {
                 address,
                 client: told,
@@ -99,17 +114,7 @@ impl Subject {
                 if client != told.as_deref() {
                     return false;
                 }
-                let Some(import) = snapshot.imports.get(import) else {
-                    return false;
-                };
-                let source = import
-                    .sources
-                    .iter()
-                    .find(|source| source.peer == *peer && source.export.name == *export);
-                let Some(source) = source else {
-                    return false;
-                };
-                judge::outbound(snapshot, client, import, source)
+                judge_source(snapshot, client, import, (peer, export))
             }
             Self::Export {
                 peer,
@@ -125,11 +130,50 @@ impl Subject {
                 if export.host != *host || !is_offered(world, export, *target) {
                     return false;
                 }
-                judge::inbound(snapshot, client.as_ref(), peer, name)
+                judge::inbound(snapshot, client.as_ref(), peer, name).0
+            }
+            Self::Relay {
+                peer,
+                client,
+                export: name,
+                import,
+                to,
+                source,
+            } => {
+                let is_relayed = snapshot.exports.get(name).is_some_and(|export| {
+                    let relayed = world.relayed(export);
+                    relayed.is_some_and(|relayed| relayed.name == *import)
+                });
+                let client = client.as_ref();
+                match judge::inbound(snapshot, client, peer, name).0 {
+                    Outcome::Allowed if is_relayed => {
+                        judge_source(snapshot, client, import, (to, source))
+                    }
+                    _ => return false,
+                }
             }
         };
         outcome == Outcome::Allowed
     }
+}
+
+/// Decides about a connection through an import to one of the sources that it has by now.
+fn judge_source(
+    snapshot: &Snapshot,
+    client: Option<&Client>,
+    import: &ObjectName,
+    (peer, export): (&PeerName, &ObjectName),
+) -> Outcome {
+    let Some(import) = snapshot.imports.get(import) else {
+        return Outcome::MissingImport;
+    };
+    let source = import
+        .sources
+        .iter()
+        .find(|source| source.peer == *peer && source.export.name == *export);
+    source.map_or(Outcome::NoSource, |source| {
+        judge::outbound(snapshot, client, import, source).0
+    })
 }
 
 /// Whether an export still aims at what a connection was made to.
@@ -187,11 +231,16 @@ impl Live {
     pub(crate) fn counts(&self) -> (BTreeMap<ObjectName, usize>, BTreeMap<ObjectName, usize>) {
         let (mut imports, mut exports) = (BTreeMap::new(), BTreeMap::new());
         for entry in self.entries.lock().values() {
-            let count = match &entry.subject {
-                Subject::Import { import, .. } => imports.entry(import.clone()).or_insert(0),
-                Subject::Export { export, .. } => exports.entry(export.clone()).or_insert(0),
+            let (import, export) = match &entry.subject {
+                Subject::Import { import, .. } => (Some(import), None),
+                Subject::Export { export, .. } => (None, Some(export)),
+                Subject::Relay { import, export, .. } => (Some(import), Some(export)),
             };
-            *count += 1;
+            for (names, name) in [(&mut imports, import), (&mut exports, export)] {
+                if let Some(name) = name {
+                    *names.entry(name.clone()).or_insert(0) += 1;
+                }
+            }
         }
         (imports, exports)
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budgets;
+use crate::compat::Compat;
 use crate::config::Config;
 use crate::copy::Counters;
 use crate::gateway::ImportListener;
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub live: Live,
     /// The live connections to other gateways.
     pub pool: Pool,
+    /// What there is with peers that speak ClusterLink's dialect.
+    pub compat: Compat,
     /// Whether peers answer.
     pub reach: Reachability,
     /// Where each import's next connection goes.
@@ -99,6 +102,7 @@ impl State {
             world: ArcSwapOption::empty(),
             live: Live::default(),
             pool: Pool::default(),
+            compat: Compat::default(),
             reach: Reachability::default(),
             balance: Balance::default(),
             tunnels: Slots::default(),
@@ -166,7 +170,7 @@ impl State {
 impl Registered<'_> {
     /// The connection.
     #[must_use]
-    pub(crate) fn entry(&self) -> &Entry {
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
         &self.entry
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fabric::attributes::Client;
 use fabric::guard::{ExportHostGuard, Refusal};
 use fabric::name::{ObjectName, PeerName};
-use fabric::snapshot::Snapshot;
+use fabric::snapshot::{Export, Import, Snapshot};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
@@ -18,7 +18,7 @@ use crate::config::ClusterView;
 use crate::tls;
 use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
-use crate::tunnel::Connection;
+use crate::tunnel::{Connection, ConnectionFacts};
 
 /// A Pod's address stands in the cluster by then: its node writes it within a second of its start.
 const NEWBORN: Duration = Duration::from_secs(2);
@@ -80,7 +80,15 @@ impl World {
 
     /// Whether a live connection between gateways is accepted by this snapshot, now.
     pub(crate) fn verify(&self, connection: &Connection) -> Result<(), Refused> {
-        let facts = connection.facts();
+        self.verify_facts(connection.facts(), connection.accepted_by())
+    }
+
+    /// The same for whatever knows the facts, and by which snapshot they were accepted last.
+    pub(crate) fn verify_facts(
+        &self,
+        facts: &ConnectionFacts,
+        accepted_by: &AtomicU64,
+    ) -> Result<(), Refused> {
         let role = if facts.dialled {
             Role::Server(&facts.peer)
         } else {
@@ -92,7 +100,7 @@ impl World {
         if peer != facts.peer {
             return Err(Refused::WrongName);
         }
-        connection.accepted_by().store(self.id, Ordering::Release);
+        accepted_by.store(self.id, Ordering::Release);
         Ok(())
     }
 
@@ -100,10 +108,19 @@ impl World {
     ///
     /// So a tunnel is never opened by one snapshot over a connection that only another accepted.
     pub(crate) fn accepts(&self, connection: &Connection) -> Result<(), Refused> {
-        if connection.accepted_by().load(Ordering::Acquire) == self.id {
+        self.accepts_facts(connection.facts(), connection.accepted_by())
+    }
+
+    /// The same for whatever knows the facts, and by which snapshot they were accepted last.
+    pub(crate) fn accepts_facts(
+        &self,
+        facts: &ConnectionFacts,
+        accepted_by: &AtomicU64,
+    ) -> Result<(), Refused> {
+        if accepted_by.load(Ordering::Acquire) == self.id {
             Ok(())
         } else {
-            self.verify(connection)
+            self.verify_facts(facts, accepted_by)
         }
     }
 
@@ -160,6 +177,16 @@ impl World {
             Some(_) => Err(format!("the service {name} has no ready endpoint")),
             None => Err(format!("the service {name} has no port {port}")),
         }
+    }
+
+    /// The import that an export hands on; none for a service, also for one that has a Service of the
+    /// cluster where the import should have its own.
+    #[must_use]
+    pub(crate) fn relayed(&self, export: &Export) -> Option<&Arc<Import>> {
+        let import = self.snapshot.relayed(export)?;
+        let endpoints = self.service(&import.name, export.port).unwrap_or_default();
+        let is_ours = |address: &SocketAddr| address.port() == import.listen_port;
+        endpoints.iter().all(is_ours).then_some(import)
     }
 
     /// Checks an exported host and the address that it resolved to against the guard rails.

@@ -15,6 +15,7 @@ use fabric::diagnostic::nearest;
 use fabric::fabric::Fabric;
 use fabric::name::{ObjectName, PeerName, check_label, check_subdomain};
 use fabric::plan::Plan;
+use fabric::policy::Clock;
 use fabric::snapshot::Snapshot;
 
 use crate::exit;
@@ -146,9 +147,10 @@ impl Snapshots<'_> {
     /// The snapshot of a peer; none where the peer isn't in force.
     fn of(&mut self, peer: &PeerName) -> Option<&Snapshot> {
         let fabric = self.fabric;
+        let now = Clock::at(fabric.now);
         self.compiled
             .entry(peer.clone())
-            .or_insert_with(|| Plan::of(fabric, peer).map(|plan| Snapshot::compile(&plan)))
+            .or_insert_with(|| Plan::of(fabric, peer).map(|plan| Snapshot::compile(&plan).at(&now)))
             .as_ref()
     }
 

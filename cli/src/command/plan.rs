@@ -1,6 +1,7 @@
 mod merge;
 mod text;
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use anyhow::bail;
@@ -114,8 +115,10 @@ impl Plan {
             .as_deref()
             .map(|revision| anyhow::Ok(State::base(&source.tree(Some(revision))?, &source)))
             .transpose()?;
+        // The process ends with them, and to free them piece by piece takes a while.
+        let base = ManuallyDrop::new(base);
         let tree = source.tree(self.head.as_deref())?;
-        let head = State::after(base.as_ref(), tree, &source);
+        let head = ManuallyDrop::new(State::after(base.as_ref(), tree, &source));
         let commits = source.commits(
             base.as_ref().map(|base| base.tree.revision()),
             &[self.head.as_deref().unwrap_or("HEAD")],

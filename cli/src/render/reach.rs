@@ -4,6 +4,7 @@ use fabric::api::Operator;
 use fabric::attributes::Client;
 use fabric::policy::Rule;
 use fabric::reach::{ClientTerm, Clients, Flip, Verdict, Why};
+use jiff::Timestamp;
 
 /// Values of a term, and peers of a group, that are told where there is little room.
 pub(crate) const TOLD: usize = 5;
@@ -67,6 +68,20 @@ pub(crate) fn why(why: &Why) -> String {
         Why::DefaultDeny => "denied, as no policy allows it".to_owned(),
         Why::NoRoute => "not there".to_owned(),
     }
+}
+
+/// When a rule ends, to stand behind it; nothing where it doesn't.
+pub(crate) fn until(expires: Option<Timestamp>) -> String {
+    expires
+        .map(|end| format!(", until {end}"))
+        .unwrap_or_default()
+}
+
+/// From when on access is otherwise, to stand behind the clients; nothing where it is at once.
+pub(crate) fn from(begin: Option<Timestamp>) -> String {
+    begin
+        .map(|from| format!(", from {from} on"))
+        .unwrap_or_default()
 }
 
 /// The rule that decides on one side, where one does.

@@ -134,6 +134,7 @@ pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
             let mut rule = || Rule {
                 key: key(text()),
                 origin: origin(text()),
+                expires: None,
             };
             let (importer, exporter, old) = (rule(), rule(), rule());
             Flip {
@@ -141,6 +142,7 @@ pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
                     export: format!("pay/ledger-{number}").parse().unwrap(),
                     ..route.clone()
                 },
+                from: None,
                 clients: Clients::Known(vec![ClientTerm {
                     attribute: ClientAttribute::Label(text().into()),
                     operator: Operator::NotIn,

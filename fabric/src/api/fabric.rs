@@ -116,10 +116,30 @@ pub struct Heartbeat {
 pub struct Limits {
     /// Connections at a time through one import.
     pub connections_per_import: u32,
+    /// Connections at a time to one export.
+    pub connections_per_export: u32,
+    /// Connections at a time of one client, by its address, through all imports.
+    pub connections_per_client: u32,
+    /// New connections in a second through one import, over time; as many at once.
+    pub new_connections_per_import: u32,
+    /// New connections in a second to one export, over time; as many at once.
+    pub new_connections_per_export: u32,
     /// Tunnels at a time with one peer.
     pub tunnels_per_peer: u32,
+    /// TLS handshakes in progress at the gateway port.
+    pub handshakes: u32,
+    /// TLS handshakes in progress with one address, or one IPv6 network of 64 bits.
+    pub handshakes_per_address: u32,
+    /// The header of an HTTP request at the gateway port, in bytes.
+    pub header_bytes: u32,
+    /// What a peer says of a connection that it opens, in bytes: the client's labels, mostly.
+    pub message_bytes: u32,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
     /// How long a connection may carry nothing.
     pub idle_timeout: Duration,
+    /// How long a connection may carry nothing once one of its directions has ended.
+    pub half_closed_timeout: Duration,
 }
 
 impl Default for Prune {
@@ -152,10 +172,21 @@ impl Default for Heartbeat {
 
 impl Default for Limits {
     fn default() -> Self {
+        let none = Duration::from_secs(0);
         Self {
             connections_per_import: 0,
+            connections_per_export: 0,
+            connections_per_client: 0,
+            new_connections_per_import: 0,
+            new_connections_per_export: 0,
             tunnels_per_peer: 0,
-            idle_timeout: Duration::from_secs(0),
+            handshakes: 0,
+            handshakes_per_address: 0,
+            header_bytes: 0,
+            message_bytes: 0,
+            handshake_timeout: none,
+            idle_timeout: none,
+            half_closed_timeout: none,
         }
     }
 }

@@ -14,6 +14,18 @@ pub struct Import {
     pub spec: ImportSpec,
 }
 
+impl Import {
+    /// The label of an Import that adds its endpoints to a Service that is there.
+    pub const MERGE: &str = "import.clusterlink.net/merge";
+
+    /// Whether it adds its endpoints to a Service that is there, instead of making one.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        let merge = self.metadata.labels.get(Self::MERGE);
+        merge.is_some_and(|merge| merge == "true")
+    }
+}
+
 /// What is imported, from where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

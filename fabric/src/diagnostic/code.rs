@@ -127,6 +127,12 @@ codes! {
         "Addresses are IP addresses or ranges in CIDR notation, such as 10.9.0.0/24."
     "0121" BadDuration Freeze "not a duration"
         "Durations are numbers with units, such as 90s, 15m or 2160h."
+    "0122" BadTime Freeze "not a moment in time"
+        "The annotation weft.dev/expires says when a policy ends, as RFC 3339 has it: a date, T, a time, and Z or the distance from UTC, such as 2026-12-24T18:00:00Z."
+    "0123" BadLimit Freeze "not a limit"
+        "The annotations weft.dev/max-connections and weft.dev/connections-per-second are whole numbers in quotes; 0 is no limit."
+    "0124" BadCompatibility Freeze "not a compatibility"
+        "The annotation weft.dev/compatibility of a Peer says what other than weft/1 is spoken with it. The one value is clusterlink, for a peer that runs ClusterLink."
 
     // Between files.
     "0201" DuplicateObject Freeze "an object stands twice"
@@ -195,6 +201,8 @@ codes! {
         "The key isn't an attribute of this side of a connection, so In and Exists never match and NotIn and DoesNotExist always do."
     "0405" Contradiction Warn "a selector that contradicts itself"
         "No set of attributes can match the selector."
+    "0406" PolicyExpired Warn "a policy that has expired"
+        "The moment that the annotation weft.dev/expires names is over, so the policy decides nothing any more. Remove it, or name a later moment."
 
     // The repository.
     "0501" PrivateKey Freeze "a private key"

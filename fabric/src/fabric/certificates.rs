@@ -63,6 +63,14 @@ impl Trust {
         }
     }
 
+    /// Until when time says the same about a unit's certificates.
+    pub(super) fn until(&self, unit: &UnitScope) -> Timestamp {
+        let certificates = unit.certificate.iter();
+        let certificates = certificates.flat_map(|(_, blob)| &blob.certificates().certificates);
+        let until = certificates.map(|facts| self.renewal.until(facts, self.now));
+        until.min().unwrap_or(Timestamp::MAX)
+    }
+
     /// Checks the leaves of a unit's `cert.pem`.
     pub(super) fn check_unit(
         &self,

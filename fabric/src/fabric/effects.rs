@@ -4,32 +4,56 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::checked::{self, Known};
+use super::link::Findings;
 use super::{Fabric, Item, LinkedImport, Unit};
-use crate::api::{AccessPolicySpec, Action, Object, Operator, WorkloadSetOrSelector};
+use crate::api::{AccessPolicySpec, Action, Annotation, Object, Operator, WorkloadSetOrSelector};
 use crate::attributes::{ExportAttributes, PeerAttributes};
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
 use crate::effort::{self, Effort};
 use crate::name::{ObjectName, PeerName};
-use crate::policy::Policies;
 use crate::policy::effects::{Clients, Service, Universe, inspect, matches_nothing};
+use crate::policy::{Clock, Policies};
 
-/// Checks what the policies come to.
-pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
+/// What is told beside what is found of units.
+pub(super) struct Told {
+    /// Of the shared policies.
+    pub(super) shared: Vec<Diagnostic>,
+    /// What that took.
+    pub(super) efforts: [Effort; 4],
+}
+
+/// Checks what the policies come to, in units that aren't known already.
+pub(super) fn check(fabric: &Fabric, known: Option<&Known<'_>>, findings: &mut Findings) -> Told {
+    let shared = known.filter(|known| !known.services_change);
+    let shared = shared.map(|known| checked::told(&known.checked.shared));
     let sights: BTreeMap<&PeerName, Sight<'_>> = fabric
         .units
         .iter()
+        .filter(|(name, _)| shared.is_none() || findings.covers(name))
         .map(|(name, unit)| (name, Sight::of(fabric, unit)))
         .collect();
     let clients = Rc::new(Clients::new(peers(fabric)));
     let effort = Effort::new(effort::NAMES);
-    check_shared(fabric, &sights, &clients, &effort, diagnostics);
-    for sight in sights.values() {
+    let shared = shared.unwrap_or_else(|| {
+        let mut diagnostics = Vec::new();
+        check_shared(fabric, &sights, &clients, &effort, &mut diagnostics);
+        diagnostics
+    });
+    for (name, sight) in &sights {
+        let Some(diagnostics) = findings.of(name) else {
+            continue;
+        };
         let mut universes = BTreeMap::new();
         for item in &sight.unit.policies {
             let Some(spec) = spec(item) else { continue };
+            if let Some(over) = expired(fabric, item, spec) {
+                diagnostics.push(over);
+                continue;
+            }
             let is_understood = check_policy(fabric, item, spec, &effort, diagnostics);
             if is_understood && !sight.is_partial {
-                let namespace = item.resource().key.namespace.as_deref();
+                let namespace = item.key().namespace.as_deref();
                 let universe = universes
                     .entry(namespace)
                     .or_insert_with(|| sight.universe(&clients, namespace));
@@ -37,7 +61,13 @@ pub(super) fn check(fabric: &Fabric, diagnostics: &mut Vec<Diagnostic>) {
             }
         }
     }
-    check_imports(fabric, &sights, diagnostics);
+    let judgements = Effort::new(JUDGEMENTS);
+    check_imports(fabric, &sights, &judgements, findings);
+    let (matches, names) = clients.efforts();
+    Told {
+        shared,
+        efforts: [effort, judgements, matches, names],
+    }
 }
 
 /// What one peer's policies are asked about.
@@ -187,6 +217,10 @@ fn check_shared<'a>(
             continue;
         }
         let Some(spec) = spec(item) else { continue };
+        if let Some(over) = expired(fabric, item, spec) {
+            diagnostics.push(over);
+            continue;
+        }
         let is_understood = check_policy(fabric, item, spec, effort, diagnostics);
         if !is_understood || selected.iter().any(|sight| sight.is_partial) {
             continue;
@@ -211,6 +245,26 @@ fn check_shared<'a>(
             }
         }));
     }
+}
+
+/// What is to be said of a policy that has ended: nothing else of it matters.
+fn expired(fabric: &Fabric, item: &Item, spec: &AccessPolicySpec) -> Option<Diagnostic> {
+    let expires = item.expires()?;
+    if !Clock::at(fabric.now).is_over(Some(expires), spec.action) {
+        return None;
+    }
+    let pointer = format!(
+        "/metadata/annotations/{}",
+        Annotation::Expires.key().replace('/', "~1")
+    );
+    let span = item.resource().value_span(&pointer);
+    let what = match spec.action {
+        Action::Allow => "allows",
+        Action::Deny => "denies",
+    };
+    let message = format!("the policy has expired and {what} nothing any more");
+    let diagnostic = Diagnostic::new(Code::PolicyExpired, item.path(), span, message);
+    Some(diagnostic.with_help("remove the policy, or name a later moment"))
 }
 
 /// Checks a policy by itself and against the names of the peers; false where it is odd enough that
@@ -293,12 +347,13 @@ const JUDGEMENTS: usize = 20_000_000;
 fn check_imports(
     fabric: &Fabric,
     sights: &BTreeMap<&PeerName, Sight<'_>>,
-    diagnostics: &mut Vec<Diagnostic>,
+    effort: &Effort,
+    findings: &mut Findings,
 ) {
-    let effort = Effort::new(JUDGEMENTS);
     let imported: Vec<(&PeerAttributes, &Imported<'_>)> = sights
-        .values()
-        .flat_map(|sight| {
+        .iter()
+        .filter(|(name, _)| findings.covers(name))
+        .flat_map(|(_, sight)| {
             let own = &sight.unit.attributes;
             sight.imported.iter().map(move |one| (own, one))
         })
@@ -329,7 +384,7 @@ fn check_imports(
                 End::Exporter => one.export.name.namespace(),
             };
             let target = (&one.export, one.peer);
-            if !policies.could_allow_within(namespace, own, target, &effort) {
+            if !policies.could_allow_within(namespace, own, target, effort) {
                 closed.insert((index, end));
             }
         }
@@ -352,6 +407,9 @@ fn check_imports(
                 format!("no policy of {exporter} can ever allow this import"),
                 place(End::Exporter),
             ),
+        };
+        let Some(diagnostics) = findings.of(importer) else {
+            continue;
         };
         let item = &one.import.item;
         let span = item
@@ -397,7 +455,7 @@ impl Compiled {
                     .iter()
                     .filter_map(|index| fabric.policies.get(*index))
                 {
-                    policy.item.add_policy(&mut policies);
+                    policy.item.add_policy(&mut policies, fabric.now);
                 }
                 if self.0.len() < MAX_COMPILED {
                     self.0.insert(counts, policies.clone());
@@ -406,7 +464,7 @@ impl Compiled {
             }
         };
         for item in &unit.policies {
-            item.add_policy(&mut policies);
+            item.add_policy(&mut policies, fabric.now);
         }
         policies
     }

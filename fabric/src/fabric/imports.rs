@@ -1,8 +1,10 @@
 //! Imports against the exports of the others, and against each other's ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Fabric, LinkedImport, Unit};
+use super::link::Findings;
+use super::{Fabric, Item, LinkedImport, Unit};
 use crate::api::Object;
 use crate::diagnostic::{Code, Diagnostic, Effect, nearest};
 use crate::effort::{self, Effort};
@@ -16,11 +18,15 @@ pub const GATEWAY_PORT: u16 = 4443;
 /// imports are too: no import can have it either.
 pub const ADMIN_PORT: u16 = 4480;
 
-/// Drops the sources that lead nowhere and the imports whose port is taken, and reports them.
-pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
+/// Drops the sources that lead nowhere and the imports whose port is taken, and reports them; says
+/// what effort that took.
+pub(super) fn link(fabric: &mut Fabric, findings: &mut Findings) -> Effort {
     let effort = Effort::new(effort::NAMES);
     let mut dropped: BTreeMap<PeerName, Vec<(ObjectName, usize)>> = BTreeMap::new();
     for (peer, unit) in &fabric.units {
+        let Some(diagnostics) = findings.of(peer) else {
+            continue;
+        };
         for (name, import) in &unit.imports {
             let Object::Import(object) = import.item.object() else {
                 continue;
@@ -56,9 +62,30 @@ pub(super) fn link(fabric: &mut Fabric, diagnostics: &mut Vec<Diagnostic>) {
             }
         }
     }
-    for unit in fabric.units.values_mut() {
-        check_ports(unit, diagnostics);
+    for (peer, unit) in &mut fabric.units {
+        if let Some(diagnostics) = findings.of(peer) {
+            check_ports(unit, diagnostics);
+            unit.sources = Arc::new(sources(unit));
+            let ends = unit.policies.iter().filter_map(Item::expires);
+            unit.ends = Arc::new(ends.collect());
+        }
     }
+    effort
+}
+
+/// The peers that a unit's imports lead to.
+fn sources(unit: &Unit) -> BTreeSet<PeerName> {
+    let sources = unit.imports.values().flat_map(|import| {
+        let sources = match import.item.object() {
+            Object::Import(object) => object.spec.sources.as_slice(),
+            _ => &[],
+        };
+        let sources = sources.iter().enumerate();
+        sources.filter(|(index, _)| !import.dropped.contains(index))
+    });
+    sources
+        .filter_map(|(_, source)| source.peer.parse().ok())
+        .collect()
 }
 
 fn check_source(

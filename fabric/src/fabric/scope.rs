@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use super::checked::{CheckedUnit, Known};
 use super::{Item, SharedPolicy};
-use crate::api::{LabelSelector, Object, parse_selector};
+use crate::api::{Annotation, LabelSelector, Object, parse_selector};
 use crate::diagnostic::{Code, Diagnostic, Effect, Finding, Span};
 use crate::identity::{self, CertificateFacts};
 use crate::name::{Kind, ObjectKey, PeerName};
 use crate::tree::{Blob, Place, Scope, Tree, locate};
-
-/// The annotation that says for which peers a shared policy is.
-const PEERS_ANNOTATION: &str = "weft.dev/peers";
 
 /// Everything outside `peers/`.
 #[derive(Debug, Default)]
@@ -42,30 +42,70 @@ pub(super) struct UnitScope {
     pub(super) is_frozen: bool,
 }
 
-/// Reads the scopes of a tree: each object in its place, each place by its own rules.
-pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
-    let mut shared = Shared::default();
-    let mut units: BTreeMap<Arc<str>, UnitScope> = BTreeMap::new();
-    for (path, blob) in tree.files() {
-        match locate(path) {
-            (Scope::Shared, Place::Authority) => {
-                shared
-                    .authorities
-                    .push((Arc::clone(path), Arc::clone(blob)));
-                shared
-                    .diagnostics
-                    .extend(file_findings(path, &blob.certificates().findings));
+/// The scopes of a tree, not checked yet: each object in its place.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) shared: Shared,
+    pub(super) units: BTreeMap<Arc<str>, UnitScope>,
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Reads the scopes of a tree.
+    pub(super) fn of(tree: &Tree) -> Self {
+        let mut shared = Shared::default();
+        let mut units: BTreeMap<Arc<str>, UnitScope> = BTreeMap::new();
+        for (path, blob) in tree.files() {
+            match locate(path) {
+                (Scope::Shared, Place::Authority) => {
+                    shared
+                        .authorities
+                        .push((Arc::clone(path), Arc::clone(blob)));
+                    shared
+                        .diagnostics
+                        .extend(file_findings(path, &blob.certificates().findings));
+                }
+                (Scope::Shared, place) => shared.read(tree, path, blob, place),
+                (Scope::Unit(directory), place) => {
+                    let unit = units
+                        .entry(Arc::clone(&directory))
+                        .or_insert_with(|| UnitScope::new(directory));
+                    unit.read(tree, path, blob, place);
+                }
+                (Scope::Elsewhere, _) => {}
             }
-            (Scope::Shared, place) => shared.read(tree, path, blob, place),
-            (Scope::Unit(directory), place) => {
-                let unit = units
-                    .entry(Arc::clone(&directory))
-                    .or_insert_with(|| UnitScope::new(directory));
-                unit.read(tree, path, blob, place);
-            }
-            (Scope::Elsewhere, _) => {}
         }
+        for unit in units.values_mut() {
+            unit.sort();
+        }
+        Self { shared, units }
     }
+
+    /// Checks each scope by itself, unless what that finds is known.
+    pub(super) fn finish(self, tree: &Tree, known: Option<&Known<'_>>) -> (Shared, Vec<UnitScope>) {
+        let Self {
+            mut shared,
+            mut units,
+        } = self;
+        read_frozen(tree, &mut shared, &mut units);
+        shared.finish(tree);
+        let mut units: Vec<_> = units.into_values().collect();
+        let peers = units
+            .iter()
+            .filter_map(|unit| unit.directory.parse().ok())
+            .collect();
+        for unit in &mut units {
+            match known.and_then(|known| known.unit(&unit.directory)) {
+                Some(checked) => unit.settle(&peers, checked),
+                None => unit.finish(&peers),
+            }
+        }
+        (shared, units)
+    }
+}
+
+fn read_frozen(tree: &Tree, shared: &mut Shared, units: &mut BTreeMap<Arc<str>, UnitScope>) {
     // A Freeze on an entry that couldn't even be read counts for its scope too, also where nothing
     // else of the unit is left.
     for scope in tree.frozen() {
@@ -80,34 +120,30 @@ pub(super) fn read(tree: &Tree) -> (Shared, Vec<UnitScope>) {
             Scope::Elsewhere => {}
         }
     }
-    shared.finish(tree);
-    let mut units: Vec<_> = units.into_values().collect();
-    let peers = units
-        .iter()
-        .filter_map(|unit| unit.directory.parse().ok())
-        .collect();
-    for unit in &mut units {
-        unit.finish(&peers);
-    }
-    (shared, units)
 }
 
 /// Reads one unit of a tree and nothing else of it; none where it isn't good there.
 pub(super) fn read_good_unit(tree: &Tree, name: &PeerName) -> Option<UnitScope> {
-    let directory: Arc<str> = name.as_str().into();
-    if tree.frozen().contains(&Scope::Unit(Arc::clone(&directory))) {
+    if tree.frozen().contains(&Scope::Unit(name.as_str().into())) {
         return None;
     }
-    let below = format!("peers/{name}/");
-    let mut files = tree.files_below(&below).peekable();
-    files.peek()?;
-    let mut unit = UnitScope::new(directory);
-    for (path, blob) in files {
-        unit.read(tree, path, blob, locate(path).1);
-    }
+    let mut unit = read_unit(tree, name)?;
     // The names of the other peers only choose the words, and nothing is said of an older state.
     unit.finish(&BTreeSet::new());
     (!unit.is_frozen).then_some(unit)
+}
+
+/// Reads one unit of a tree, not checked yet; none where nothing of it is there.
+pub(super) fn read_unit(tree: &Tree, name: &PeerName) -> Option<UnitScope> {
+    let below = format!("peers/{name}/");
+    let mut files = tree.files_below(&below).peekable();
+    files.peek()?;
+    let mut unit = UnitScope::new(name.as_str().into());
+    for (path, blob) in files {
+        unit.read(tree, path, blob, locate(path).1);
+    }
+    unit.sort();
+    Some(unit)
 }
 
 // === impl Shared ===
@@ -130,9 +166,9 @@ impl Shared {
             diagnostic.with_effect(effect)
         };
         self.diagnostics
-            .extend(file_findings(path, &blob.resources().findings).map(capped));
+            .extend(file_findings(path, blob.findings()).map(capped));
         for item in items(tree, path, blob) {
-            let kind = item.resource().key.kind;
+            let kind = item.key().kind;
             if kind != expected {
                 let diagnostic = misplaced(&item, &format!("only {expected} is read here"));
                 self.diagnostics.push(capped(diagnostic));
@@ -166,8 +202,7 @@ impl Shared {
                 "`weft init` lays one down; the least is `kind: Fabric` with a name and `spec: {}`",
             ));
         }
-        self.policies
-            .sort_by(|a, b| a.item.resource().key.cmp(&b.item.resource().key));
+        self.policies.sort_by(|a, b| a.item.key().cmp(b.item.key()));
         find_duplicates(
             self.policies.iter().map(|policy| &policy.item),
             &mut self.diagnostics,
@@ -177,8 +212,7 @@ impl Shared {
     }
 
     fn sort_invariants(&mut self) {
-        self.invariants
-            .sort_by(|a, b| a.resource().key.cmp(&b.resource().key));
+        self.invariants.sort_by(|a, b| a.key().cmp(b.key()));
         let mut twice = Vec::new();
         find_duplicates(self.invariants.iter(), &mut twice);
         let twice = twice.into_iter().map(|d| d.with_effect(Effect::Fail));
@@ -211,9 +245,9 @@ impl UnitScope {
             return;
         }
         self.diagnostics
-            .extend(file_findings(path, &blob.resources().findings));
+            .extend(file_findings(path, blob.findings()));
         for item in items(tree, path, blob) {
-            match item.resource().key.kind {
+            match item.key().kind {
                 Kind::Peer => single(&mut self.peer, item, &mut self.diagnostics),
                 Kind::Workloads => single(&mut self.workloads, item, &mut self.diagnostics),
                 Kind::Instance => single(&mut self.instance, item, &mut self.diagnostics),
@@ -232,9 +266,31 @@ impl UnitScope {
         }
     }
 
-    fn finish(&mut self, peers: &BTreeSet<PeerName>) {
+    /// The moments at which its policies end.
+    pub(super) fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let is_policy = |item: &&Item| {
+            matches!(
+                item.key().kind,
+                Kind::AccessPolicy | Kind::PrivilegedAccessPolicy
+            )
+        };
         self.items
-            .sort_by(|a, b| a.resource().key.cmp(&b.resource().key));
+            .iter()
+            .filter(is_policy)
+            .filter_map(Item::expires)
+    }
+
+    fn sort(&mut self) {
+        self.items.sort_by(|a, b| a.key().cmp(b.key()));
+    }
+
+    /// Takes what an earlier check has found.
+    fn settle(&mut self, peers: &BTreeSet<PeerName>, checked: &CheckedUnit) {
+        self.find_leaves(peers);
+        self.diagnostics = checked.by_itself();
+    }
+
+    fn finish(&mut self, peers: &BTreeSet<PeerName>) {
         find_duplicates(self.items.iter(), &mut self.diagnostics);
         self.check_peer();
         self.check_workloads();
@@ -325,7 +381,7 @@ fn items<'a>(
     path: &'a Arc<str>,
     blob: &'a Arc<Blob>,
 ) -> impl Iterator<Item = Item> + 'a {
-    (0..blob.resources().resources.len()).map(move |index| Item {
+    (0..blob.count()).map(move |index| Item {
         revision: tree.revision().clone(),
         path: Arc::clone(path),
         blob: Arc::clone(blob),
@@ -369,9 +425,9 @@ fn single(slot: &mut Option<Item>, item: Item, diagnostics: &mut Vec<Diagnostic>
 fn find_duplicates<'a>(items: impl Iterator<Item = &'a Item>, diagnostics: &mut Vec<Diagnostic>) {
     let mut first: Option<&Item> = None;
     for item in items {
-        let key: &ObjectKey = &item.resource().key;
+        let key: &ObjectKey = item.key();
         match first {
-            Some(first) if first.resource().key == *key => {
+            Some(first) if first.key() == key => {
                 diagnostics.push(duplicate(first, item, "it stands twice"));
             }
             _ => first = Some(item),
@@ -395,7 +451,7 @@ fn selected_peers(item: &Item) -> Option<LabelSelector> {
     let Object::PrivilegedAccessPolicy(policy) = item.object() else {
         return None;
     };
-    let text = policy.metadata.annotations.get(PEERS_ANNOTATION)?;
+    let text = policy.metadata.annotations.get(Annotation::Peers.key())?;
     // One that can't be understood froze the shared files, so it is never in force for everybody.
     parse_selector(text).ok()
 }

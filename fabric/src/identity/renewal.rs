@@ -32,6 +32,25 @@ impl Renewal {
             .unwrap_or(Timestamp::MIN)
     }
 
+    /// Until when time says the same about a certificate as at a moment.
+    pub(crate) fn until(self, facts: &CertificateFacts, now: Timestamp) -> Timestamp {
+        let due = self.due(facts);
+        let mut turns = vec![facts.not_before, due, facts.not_after];
+        if due <= now {
+            // The days are told that are left.
+            let days = now.duration_until(facts.not_after).as_hours() / 24;
+            let day = facts
+                .not_after
+                .saturating_sub(SignedDuration::from_hours(24 * days));
+            turns.extend(day);
+        }
+        if turns.contains(&now) {
+            return now;
+        }
+        let ahead = turns.into_iter().filter(|turn| *turn > now);
+        ahead.min().unwrap_or(Timestamp::MAX)
+    }
+
     /// What time says about a certificate.
     pub(super) fn finding(self, facts: &CertificateFacts, now: Timestamp) -> Option<Finding> {
         let (code, message) = if now < facts.not_before {

@@ -57,11 +57,11 @@ impl<'a> Changes<'a> {
     pub fn new(before: Option<&'a Fabric>, after: Option<&'a Fabric>) -> Self {
         let mut shared: BTreeMap<&ObjectKey, Sides<&SharedPolicy>> = BTreeMap::new();
         for policy in before.into_iter().flat_map(|fabric| &fabric.policies) {
-            let sides = shared.entry(&policy.item.resource().key).or_default();
+            let sides = shared.entry(policy.item.key()).or_default();
             sides.before = Some(policy);
         }
         for policy in after.into_iter().flat_map(|fabric| &fabric.policies) {
-            let sides = shared.entry(&policy.item.resource().key).or_default();
+            let sides = shared.entry(policy.item.key()).or_default();
             sides.after = Some(policy);
         }
         let is_same = |sides: &Sides<&SharedPolicy>| match (sides.before, sides.after) {
@@ -232,6 +232,10 @@ impl<'a> Changes<'a> {
             let (before, after) = self.units(other);
             add(other, before, after);
         }
+        if before.peer.says_the_same(&after.peer) && imports_itself(before) == imports_itself(after)
+        {
+            return;
+        }
         // A peer that imports from itself knows itself too.
         let (before, after) = (Some(before), Some(after));
         let itself = |unit: &&Unit| imports_itself(unit);
@@ -242,7 +246,7 @@ impl<'a> Changes<'a> {
         let is_known = before.attributes.labels == after.attributes.labels
             && !self.exports_change
             && are_same(before.workloads.iter(), after.workloads.iter())
-            && have_same_imports(before, after);
+            && before.imports_the_same(after);
         if is_known {
             return self.state.clone();
         }
@@ -278,14 +282,7 @@ fn own_objects(unit: &Unit) -> impl Iterator<Item = PlannedObject> {
 
 /// Whether the peer is among the sources of its own imports.
 fn imports_itself(unit: &Unit) -> bool {
-    let name = unit.attributes.name.as_str();
-    unit.imports.values().any(|import| {
-        let Object::Import(object) = import.item.object() else {
-            return false;
-        };
-        let mut sources = object.spec.sources.iter().enumerate();
-        sources.any(|(index, source)| source.peer == *name && !import.dropped.contains(&index))
-    })
+    unit.sources.contains(&unit.attributes.name)
 }
 
 fn are_same<'a>(
@@ -298,25 +295,29 @@ fn are_same<'a>(
             .all(|(before, after)| before.says_the_same(after))
 }
 
-fn have_same_imports(before: &Unit, after: &Unit) -> bool {
-    before.imports.len() == after.imports.len()
-        && before
-            .imports
-            .values()
-            .zip(after.imports.values())
-            .all(|(before, after)| {
-                before.dropped == after.dropped && before.item.says_the_same(&after.item)
-            })
-}
-
 // === impl Unit ===
 
 impl Unit {
     /// Whether both hold the same objects, whatever stands beside those.
     fn holds_the_same(&self, other: &Self) -> bool {
-        have_same_imports(self, other)
+        self.imports_the_same(other)
             && are_same(self.exports.values(), other.exports.values())
             && are_same(self.policies.iter(), other.policies.iter())
             && are_same(self.instance.iter(), other.instance.iter())
+    }
+
+    /// Whether both import the same.
+    pub(crate) fn imports_the_same(&self, other: &Self) -> bool {
+        let imports = self.imports.values().zip(other.imports.values());
+        self.imports.len() == other.imports.len() && { imports }.all(|(own, others)| {
+            own.dropped == others.dropped && own.item.says_the_same(&others.item)
+        })
+    }
+
+    /// Whether both let the same clients reach the same services.
+    pub(crate) fn offers_the_same(&self, other: &Self) -> bool {
+        self.attributes == other.attributes
+            && are_same(self.exports.values(), other.exports.values())
+            && are_same(self.policies.iter(), other.policies.iter())
     }
 }

@@ -41,7 +41,10 @@ pub(super) struct Policy {
 
 impl PolicySet {
     pub(super) fn add(&mut self, policy: Policy) {
-        let policy = Arc::new(policy);
+        self.file(Arc::new(policy));
+    }
+
+    fn file(&mut self, policy: Arc<Policy>) {
         insert(&mut self.all, &policy);
         // The attribute under whose values the fewest stand already divides the policies best.
         let crowd = |(attribute, values): &(&Attribute, BTreeSet<&str>)| {
@@ -61,6 +64,15 @@ impl PolicySet {
         for value in values {
             insert(file.entry(value.into()).or_default(), &policy);
         }
+    }
+
+    /// Those of the policies for which it holds.
+    pub(super) fn filtered(&self, keep: impl Fn(&Rule) -> bool) -> Self {
+        let mut kept = Self::default();
+        for policy in self.all.iter().filter(|policy| keep(&policy.rule)) {
+            kept.file(Arc::clone(policy));
+        }
+        kept
     }
 
     /// All policies, in order.

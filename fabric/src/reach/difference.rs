@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use jiff::Timestamp;
+
 use super::diagram::{Diagram, Entangled, Operation};
 use super::engine::Engine;
-use super::network::{End, Network, Way};
+use super::network::{Differing, End, Network, Way};
 use super::policies::{Decided, Sides, State};
 use super::region::{self, Region};
 use super::{Clients, Difference, Flip, Route};
@@ -35,34 +37,108 @@ struct Comparison<'a> {
     described: HashMap<(Diagram, bool, Option<PeerName>), Vec<Region>>,
     /// Steps that may still be taken.
     left: usize,
+    /// The moment of the comparison; none for now.
+    from: Option<Timestamp>,
     difference: Difference,
 }
 
-/// Compares two states.
+/// Moments at which policies end that are looked at; a fabric with more of them to come has
+/// something else in mind, and what may differ then counts as undecided.
+const MAX_ENDS: usize = 256;
+
+/// Compares two states, now and after each end of a policy.
 pub(super) fn difference(before: Option<&Fabric>, after: Option<&Fabric>) -> Difference {
-    let mut engine = Engine::default();
-    for (fabric, state) in [(before, State::Before), (after, State::After)] {
-        if let Some(fabric) = fabric {
-            engine.policies.add(fabric, state);
-        }
-    }
-    let mut comparison = Comparison {
-        before: before.map(Network::new),
-        after: after.map(Network::new),
-        engine,
-        described: HashMap::new(),
-        left: ALL_STEPS,
-        difference: Difference::default(),
+    let states = [before, after].into_iter().flatten();
+    let Some(now) = states.clone().map(|fabric| fabric.now).max() else {
+        return Difference::default();
     };
-    for route in comparison.routes() {
-        comparison.compare(route);
+    let ends: BTreeSet<Timestamp> = states
+        .flat_map(Fabric::ends)
+        .filter(|end| *end > now)
+        .collect();
+    let differing = before.zip(after);
+    let differing = differing.and_then(|(before, after)| Differing::between(before, after));
+    let comparison = |now, left| Comparison::new((before, after), differing.as_ref(), now, left);
+    let mut first = comparison(now, ALL_STEPS);
+    let mut routes = first.routes();
+    first.compare_all(&routes, None);
+    let (mut whole, mut left) = (first.difference, first.left);
+    if ends.is_empty() {
+        return whole;
     }
-    comparison.difference
+    // What is alike with all policies, each with its end, is alike for ever.
+    routes = comparison(Timestamp::MIN, left).routes();
+    if ends.len() > MAX_ENDS {
+        whole.undecided = routes.iter().cloned().collect();
+    }
+    let mut previous = whole.clone();
+    for end in ends.into_iter().take(MAX_ENDS) {
+        if routes.is_empty() {
+            break;
+        }
+        let mut then = comparison(end, left);
+        then.compare_all(&routes, Some(end));
+        left = then.left;
+        let then = then.difference;
+        let news = |flips: &[Flip], known: &[Flip]| -> Vec<Flip> {
+            let known: BTreeSet<_> = known
+                .iter()
+                .map(|flip| (&flip.route, &flip.clients))
+                .collect();
+            let is_new = |flip: &&Flip| !known.contains(&(&flip.route, &flip.clients));
+            flips.iter().filter(is_new).cloned().collect()
+        };
+        let more = news(&then.opened, &previous.opened);
+        whole.opened.extend(more);
+        let more = news(&then.closed, &previous.closed);
+        whole.closed.extend(more);
+        whole.undecided.extend(then.undecided.iter().cloned());
+        previous = then;
+    }
+    whole.undecided.sort();
+    whole.undecided.dedup();
+    whole
 }
 
 // === impl Comparison ===
 
 impl<'a> Comparison<'a> {
+    fn new(
+        (before, after): (Option<&'a Fabric>, Option<&'a Fabric>),
+        differing: Option<&Differing<'_>>,
+        now: Timestamp,
+        left: usize,
+    ) -> Self {
+        let network = |fabric| Network::of(fabric, differing);
+        let (before, after) = (before.map(network), after.map(network));
+        let networks = || [&before, &after].into_iter().flatten();
+        let peers: BTreeSet<&PeerName> = networks().flat_map(Network::peers).collect();
+        let mut engine = Engine::default();
+        for (network, state) in [(&before, State::Before), (&after, State::After)] {
+            if let Some(network) = network {
+                let units = network.fabric.units.iter();
+                let units = units.filter(|(name, _)| peers.contains(name));
+                engine.policies.add(network.fabric, units, (state, now));
+            }
+        }
+        Self {
+            before,
+            after,
+            engine,
+            described: HashMap::new(),
+            left,
+            from: None,
+            difference: Difference::default(),
+        }
+    }
+
+    fn compare_all(&mut self, routes: &BTreeSet<Route>, from: Option<Timestamp>) {
+        self.from = from;
+        for route in routes {
+            self.compare(route.clone());
+        }
+    }
+
     /// The routes that may be decided otherwise: there, or not, in one state alone, or not alike in
     /// all that is looked at.
     fn routes(&self) -> BTreeSet<Route> {
@@ -151,6 +227,7 @@ impl<'a> Comparison<'a> {
         let (old, new) = case.states();
         Flip {
             route: route.clone(),
+            from: self.from,
             clients,
             example,
             before: self.engine.policies.verdict(old, State::Before),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Clients, Difference, Flip, Route, Why};
@@ -23,6 +24,8 @@ pub struct Group {
 pub struct Decided {
     /// The clients.
     pub clients: Clients,
+    /// From when on it is otherwise; none where it is at once.
+    pub from: Option<Timestamp>,
     /// What decides: mostly the same over all routes, told once over the first of them; where
     /// policies of other names decide over others, those too.
     pub flips: Vec<Flip>,
@@ -50,12 +53,12 @@ pub struct ImportingPeer {
     pub import: ObjectName,
 }
 
-/// What decides on one side: the policy by its name, wherever it stands.
+/// What decides on one side: the policy by its name, wherever it stands, and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause<'a> {
-    Allowed(&'a ObjectKey),
-    Denied(&'a ObjectKey),
-    UnknownClient(&'a ObjectKey),
+    Allowed(&'a ObjectKey, Option<Timestamp>),
+    Denied(&'a ObjectKey, Option<Timestamp>),
+    UnknownClient(&'a ObjectKey, Option<Timestamp>),
     DefaultDeny,
     NoRoute,
 }
@@ -84,16 +87,20 @@ pub fn groups<'a>(flips: impl IntoIterator<Item = &'a Flip>) -> Vec<Group> {
     for flip in flips {
         by_route.entry(&flip.route).or_default().push(flip);
     }
-    type Of<'a> = (&'a PeerName, &'a ObjectName, Vec<&'a Clients>);
+    type Who<'a> = Vec<(Option<Timestamp>, &'a Clients)>;
+    type Of<'a> = (&'a PeerName, &'a ObjectName, Who<'a>);
     let mut by_service: BTreeMap<Of<'_>, Vec<Vec<&Flip>>> = BTreeMap::new();
     for (route, mut flips) in by_route {
-        flips.sort_by(|a, b| a.clients.cmp(&b.clients));
-        let clients = flips.iter().map(|flip| &flip.clients).collect();
+        flips.sort_by(|a, b| (a.from, &a.clients).cmp(&(b.from, &b.clients)));
+        let clients = flips
+            .iter()
+            .map(|flip| (flip.from, &flip.clients))
+            .collect();
         let of = (&route.export_peer, &route.export, clients);
         by_service.entry(of).or_default().push(flips);
     }
     // In the order in which each was met first.
-    let mut places: BTreeMap<Vec<&Clients>, usize> = BTreeMap::new();
+    let mut places: BTreeMap<Who<'_>, usize> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
     let mut told: BTreeSet<(usize, usize, [Cause<'_>; 2])> = BTreeSet::new();
     for ((export_peer, export, clients), routes) in by_service {
@@ -101,7 +108,7 @@ pub fn groups<'a>(flips: impl IntoIterator<Item = &'a Flip>) -> Vec<Group> {
             Some(place) => *place,
             None => {
                 groups.push(Group {
-                    clients: clients.iter().map(|clients| Decided::of(clients)).collect(),
+                    clients: clients.iter().map(Decided::of).collect(),
                     services: Vec::new(),
                 });
                 places.insert(clients, groups.len() - 1);
@@ -175,9 +182,10 @@ impl Group {
 // === impl Decided ===
 
 impl Decided {
-    fn of(clients: &Clients) -> Self {
+    fn of((from, clients): &(Option<Timestamp>, &Clients)) -> Self {
         Self {
-            clients: clients.clone(),
+            from: *from,
+            clients: (*clients).clone(),
             flips: Vec::new(),
         }
     }
@@ -188,9 +196,9 @@ impl Decided {
 impl<'a> Cause<'a> {
     const fn of(why: &'a Why) -> Self {
         match why {
-            Why::Allowed(rule) => Self::Allowed(&rule.key),
-            Why::Denied(rule) => Self::Denied(&rule.key),
-            Why::UnknownClient(rule) => Self::UnknownClient(&rule.key),
+            Why::Allowed(rule) => Self::Allowed(&rule.key, rule.expires),
+            Why::Denied(rule) => Self::Denied(&rule.key, rule.expires),
+            Why::UnknownClient(rule) => Self::UnknownClient(&rule.key, rule.expires),
             Why::DefaultDeny => Self::DefaultDeny,
             Why::NoRoute => Self::NoRoute,
         }

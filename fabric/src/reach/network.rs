@@ -16,6 +16,16 @@ pub(super) struct Network<'a> {
     pub(super) routes: BTreeMap<Route, Way<'a>>,
 }
 
+/// The peers by which two states differ: a route between others is decided alike in both, so that it
+/// needn't be looked at.
+#[derive(Debug)]
+pub(super) struct Differing<'a> {
+    /// Those whose imports, or what they offer, is another.
+    any: BTreeSet<&'a PeerName>,
+    /// Those that offer something else, or to somebody else.
+    offers: BTreeSet<PeerName>,
+}
+
 /// A route as it is in force.
 #[derive(Clone, Debug)]
 pub(super) struct Way<'a> {
@@ -44,8 +54,16 @@ pub(super) enum End {
 
 impl<'a> Network<'a> {
     pub(super) fn new(fabric: &'a Fabric) -> Self {
+        Self::of(fabric, None)
+    }
+
+    /// The routes that two states may decide otherwise; none stands for all.
+    pub(super) fn of(fabric: &'a Fabric, differing: Option<&Differing<'_>>) -> Self {
         let mut routes = BTreeMap::new();
         for (peer, unit) in &fabric.units {
+            if differing.is_some_and(|differing| !differing.concern(unit)) {
+                continue;
+            }
             for (name, import) in &unit.imports {
                 for (route, way) in ways(fabric, unit, peer, name, import) {
                     // A source that stands twice leads to the same place twice.
@@ -54,6 +72,12 @@ impl<'a> Network<'a> {
             }
         }
         Self { fabric, routes }
+    }
+
+    /// The peers at the ends of the routes.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &'a PeerName> {
+        let ways = self.routes.values();
+        ways.flat_map(|way| [&way.importer.attributes.name, &way.exporter.attributes.name])
     }
 
     /// The clients that a peer declares.
@@ -73,6 +97,39 @@ impl<'a> Network<'a> {
             labels: workload.labels.clone(),
         };
         workloads.iter().map(client).collect()
+    }
+}
+
+// === impl Differing ===
+
+impl<'a> Differing<'a> {
+    /// The peers by which two states differ; none where all do, since a policy that they share does.
+    pub(super) fn between(before: &'a Fabric, after: &'a Fabric) -> Option<Self> {
+        let mut shared = before.policies.iter().zip(&after.policies);
+        if before.policies.len() != after.policies.len()
+            || !shared.all(|(before, after)| before.item.says_the_same(&after.item))
+        {
+            return None;
+        }
+        let mut differing = Self {
+            any: BTreeSet::new(),
+            offers: BTreeSet::new(),
+        };
+        for name in before.units.keys().chain(after.units.keys()) {
+            let units = before.units.get(name).zip(after.units.get(name));
+            if !units.is_some_and(|(before, after)| before.offers_the_same(after)) {
+                differing.offers.insert(name.clone());
+            } else if units.is_some_and(|(before, after)| before.imports_the_same(after)) {
+                continue;
+            }
+            differing.any.insert(name);
+        }
+        Some(differing)
+    }
+
+    /// Whether a route that begins at a unit may be decided otherwise.
+    fn concern(&self, unit: &Unit) -> bool {
+        self.any.contains(&unit.attributes.name) || !unit.sources.is_disjoint(&self.offers)
     }
 }
 

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::{Verdict, Why};
-use crate::api::{AccessPolicySpec, Action, Object};
+use crate::api::{AccessPolicySpec, Action};
 use crate::attributes::Labels;
-use crate::fabric::{Fabric, Item};
+use crate::fabric::{Fabric, Item, Unit};
 use crate::name::{ObjectKey, PeerName};
-use crate::policy::{Aspects, Conditions, Rule};
+use crate::policy::{Aspects, Clock, Conditions, Rule};
 
 /// Which of two states is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,7 @@ pub(super) struct Policy<'a> {
     pub(super) conditions: Conditions,
     action: Action,
     spec: &'a AccessPolicySpec,
+    expires: Option<Timestamp>,
     /// Where it stands in each state.
     rules: [Option<Rule>; 2],
 }
@@ -116,16 +119,21 @@ impl Decided {
 // === impl NumberedPolicies ===
 
 impl<'a> NumberedPolicies<'a> {
-    /// Adds the policies of a state.
-    pub(super) fn add(&mut self, fabric: &'a Fabric, state: State) {
+    /// Adds the policies of a state that count in some units and haven't ended by a moment.
+    pub(super) fn add(
+        &mut self,
+        fabric: &'a Fabric,
+        units: impl IntoIterator<Item = (&'a PeerName, &'a Unit)>,
+        (state, now): (State, Timestamp),
+    ) {
         let shared = fabric.policies.iter();
         let shared: Vec<_> = shared
-            .filter_map(|policy| Some((policy, self.number(None, &policy.item, state)?)))
+            .filter_map(|policy| Some((policy, self.number(None, &policy.item, (state, now))?)))
             .collect();
         // Peers with the same labels have the same ones of them.
         let mut selected: HashMap<&Labels, Vec<PolicyNumber>> = HashMap::new();
         let mut all = BTreeMap::new();
-        for (name, unit) in &fabric.units {
+        for (name, unit) in units {
             let mut tiers: BTreeMap<Option<&'a str>, Vec<PolicyNumber>> = BTreeMap::new();
             let labels = &unit.attributes.labels;
             let of_labels = selected.entry(labels).or_insert_with(|| {
@@ -137,10 +145,10 @@ impl<'a> NumberedPolicies<'a> {
             let mut privileged = of_labels.clone();
             let count = privileged.len();
             for item in &unit.policies {
-                let Some(number) = self.number(Some(name), item, state) else {
+                let Some(number) = self.number(Some(name), item, (state, now)) else {
                     continue;
                 };
-                match item.resource().key.namespace.as_deref() {
+                match item.key().namespace.as_deref() {
                     None => privileged.push(number),
                     namespace => tiers.entry(namespace).or_default().push(number),
                 }
@@ -196,23 +204,19 @@ impl<'a> NumberedPolicies<'a> {
         &mut self,
         peer: Option<&'a PeerName>,
         item: &'a Item,
-        state: State,
+        (state, now): (State, Timestamp),
     ) -> Option<PolicyNumber> {
-        let spec = match item.object() {
-            Object::AccessPolicy(policy) => &policy.spec,
-            Object::PrivilegedAccessPolicy(policy) => &policy.spec,
-            _ => return None,
-        };
-        let key = &item.resource().key;
-        let rule = Rule {
-            key: key.clone(),
-            origin: item.origin(),
-        };
+        let (rule, spec) = item.policy()?;
+        if Clock::at(now).is_over(rule.expires, spec.action) {
+            return None;
+        }
+        let key = item.key();
         let same_key = self.numbers.entry((peer, key)).or_default();
         for number in same_key.iter() {
             if let Some(known) = self.all.get_mut(number.0 as usize)
                 && let Some(place @ None) = known.rules.get_mut(state.place())
                 && (std::ptr::eq(known.spec, spec) || known.spec == spec)
+                && known.expires == rule.expires
             {
                 *place = Some(rule);
                 return Some(*number);
@@ -225,6 +229,7 @@ impl<'a> NumberedPolicies<'a> {
             conditions,
             action: spec.action,
             spec,
+            expires: rule.expires,
             rules: match state {
                 State::Before => [Some(rule), None],
                 State::After => [None, Some(rule)],

@@ -72,7 +72,9 @@ impl<'a> Reach<'a> {
     #[must_use]
     pub fn new(fabric: &'a Fabric) -> Self {
         let mut engine = Engine::default();
-        engine.policies.add(fabric, State::After);
+        engine
+            .policies
+            .add(fabric, &fabric.units, (State::After, fabric.now));
         Self {
             network: Network::new(fabric),
             engine,

@@ -94,6 +94,7 @@ fn common(flips: &[Flip], others: &[&Flip]) -> Vec<Flip> {
             common.push(Flip {
                 clients,
                 example,
+                from: flip.from.max(other.from),
                 ..flip.clone()
             });
         }
@@ -206,6 +207,7 @@ mod tests {
         };
         Flip {
             route: route(import),
+            from: None,
             clients,
             example: None,
             before: verdict(false),

@@ -14,7 +14,7 @@
 
 use serde_json::{Value, json};
 
-use crate::api::{Metadata, Object};
+use crate::api::{Annotation, Metadata, Object};
 use crate::name::Kind;
 use crate::plan::{Difference, PlannedObject};
 use crate::secret::find_private_keys;
@@ -25,8 +25,8 @@ pub const HIDDEN: &str = "(hidden)";
 /// The annotation of an object of which nothing else is shown.
 const WHOLLY: &str = "weft.dev/hidden";
 
-/// The annotations that decide something, so that a reviewer has to see them.
-const READ: [&str; 2] = ["weft.dev/peers", "import.clusterlink.net/merge"];
+/// The annotation beside those of Weft's own that decides something, so that a reviewer has to see it.
+const MERGE: &str = "import.clusterlink.net/merge";
 
 /// The words in a name that speak of a secret.
 const WORDS: [&str; 7] = [
@@ -139,7 +139,7 @@ fn mask_value(value: &mut Value, context: Context, is_hidden: bool) {
 
 fn hides(context: Context, key: &str) -> bool {
     match context {
-        Context::Annotations => !READ.contains(&key),
+        Context::Annotations => key != MERGE && Annotation::of_key(key).is_none(),
         Context::Shown => false,
         Context::Metadata | Context::Fields => {
             let key = key.to_ascii_lowercase();

@@ -59,7 +59,7 @@ pub(super) fn changes(before: Option<&Fabric>, after: Option<&Fabric>) -> Vec<Sa
     let invariants = |fabric: &Fabric| -> BTreeMap<_, Option<Item>> {
         let items = fabric.invariants.iter();
         items
-            .map(|item| (item.resource().key.name.to_string(), Some(item.clone())))
+            .map(|item| (item.key().name.to_string(), Some(item.clone())))
             .collect()
     };
     let mut changes = of_kind(Safeguard::Gate, &gates(before), &gates(after));

@@ -3,13 +3,13 @@
 use super::certain;
 use super::draft::{Draft, is_within};
 use super::structure::quote;
-use crate::api::{check_label_key, check_label_value, parse_selector};
+use crate::api::{
+    Annotation, Compatibility, check_label_key, check_label_value, parse_limit, parse_selector,
+    parse_time,
+};
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::name::{Kind, check_label, check_object_name, check_subdomain};
 use crate::schema::SERVER_METADATA;
-
-/// The annotation that selects the peers that a shared policy is for.
-const PEERS: &str = "weft.dev/peers";
 
 /// What labels and annotations of Weft's own begin with.
 const RESERVED: &str = "weft.dev/";
@@ -153,16 +153,13 @@ fn check_namespace(draft: &mut Draft<'_>) {
 
 fn check_annotations(draft: &mut Draft<'_>) {
     for (pointer, key, value) in draft.entries("/metadata/annotations") {
-        if key == PEERS {
-            if let Some(Err(error)) = value.as_str().map(parse_selector) {
-                let message = format!("the selector of `{PEERS}` can't be understood: {error}");
-                draft.report(Code::BadSelector, &pointer, message);
-            }
+        if let Some(annotation) = Annotation::of_key(key) {
+            check_annotation(draft, &pointer, annotation, value.as_str());
         } else if key.starts_with(RESERVED) {
             // A slip here would put a policy in force for every peer.
             let message = format!("the annotation {} is reserved", quote(key));
             let finding = Finding::new(Code::ReservedLabel, draft.key_span(&pointer), message);
-            draft.push(match nearest(key, [PEERS]) {
+            draft.push(match nearest(key, Annotation::ALL.map(Annotation::key)) {
                 Some(meant) => finding.with_help(format!("did you mean `{meant}`?")),
                 None => {
                     finding.with_help("annotations under `weft.dev/` are written by Weft alone")
@@ -170,6 +167,57 @@ fn check_annotations(draft: &mut Draft<'_>) {
             });
         } else {
             check_annotation_key(draft, &pointer, key);
+        }
+    }
+}
+
+/// Checks an annotation of ours: where it stands, and what it says.
+fn check_annotation(
+    draft: &mut Draft<'_>,
+    pointer: &str,
+    annotation: Annotation,
+    text: Option<&str>,
+) {
+    // The one of the peers was never refused where it says nothing.
+    if annotation.is_effect() && !annotation.kinds().contains(&draft.kind) {
+        let message = format!(
+            "the annotation {annotation} says nothing at a {}",
+            draft.kind
+        );
+        let kinds: Vec<_> = annotation.kinds().iter().map(ToString::to_string).collect();
+        let finding = Finding::new(Code::ReservedLabel, draft.key_span(pointer), message);
+        draft.push(finding.with_help(format!("it stands at a kind of {}", kinds.join(", "))));
+        return;
+    }
+    let Some(text) = text else { return };
+    match annotation {
+        Annotation::Peers => {
+            if let Err(error) = parse_selector(text) {
+                let message =
+                    format!("the selector of `{annotation}` can't be understood: {error}");
+                draft.report(Code::BadSelector, pointer, message);
+            }
+        }
+        Annotation::Expires => {
+            if let Err(error) = parse_time(text) {
+                draft.report(
+                    Code::BadTime,
+                    pointer,
+                    format!("{} is {error}", quote(text)),
+                );
+            }
+        }
+        Annotation::Compatibility => {
+            if let Err(error) = text.parse::<Compatibility>() {
+                let message = format!("{} is {error}", quote(text));
+                draft.report(Code::BadCompatibility, pointer, message);
+            }
+        }
+        Annotation::MaxConnections | Annotation::ConnectionsPerSecond => {
+            if parse_limit(text).is_none() {
+                let message = format!("{} is no whole number up to {}", quote(text), u32::MAX);
+                draft.report(Code::BadLimit, pointer, message);
+            }
         }
     }
 }

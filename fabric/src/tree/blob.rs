@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::diagnostic::Finding;
 use crate::document;
 use crate::identity::{self, CertificateFile};
+use crate::name::ObjectKey;
 use crate::resource;
 use crate::secret::find_private_keys;
 
@@ -21,6 +22,8 @@ pub struct Blob {
     keys: Vec<Finding>,
     /// What was kept of the file's objects.
     kept: Option<Text>,
+    /// The keys of those, where they can be told without decoding the objects.
+    keys_of_kept: OnceLock<Option<Vec<ObjectKey>>>,
     resources: OnceLock<resource::File>,
     certificates: OnceLock<CertificateFile>,
 }
@@ -102,6 +105,7 @@ impl Blob {
             limits,
             keys: Vec::new(),
             kept: None,
+            keys_of_kept: OnceLock::new(),
             resources: OnceLock::new(),
             certificates: OnceLock::new(),
         }
@@ -127,6 +131,54 @@ impl Blob {
                 .and_then(|kept| resource::File::from_kept(kept.bytes(), &self.text, &self.limits));
             kept.unwrap_or_else(|| resource::read(self.bytes(), &self.limits))
         })
+    }
+
+    /// Whether [`resources`](Self::resources) needn't be made from the text.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some() || self.resources.get().is_some()
+    }
+
+    /// How many objects a YAML file holds.
+    pub(crate) fn count(&self) -> usize {
+        match self.kept_keys() {
+            Some(keys) => keys.len(),
+            None => self.resources().resources.len(),
+        }
+    }
+
+    /// Which object of the file one is.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "an item is made from the object at its index"
+    )]
+    pub(crate) fn key(&self, index: usize) -> &ObjectKey {
+        match self.kept_keys() {
+            Some(keys) => &keys[index],
+            None => &self.resources().resources[index].key,
+        }
+    }
+
+    /// What is wrong with a YAML file by itself.
+    pub(crate) fn findings(&self) -> &[Finding] {
+        match self.kept_keys() {
+            // They are kept by themselves of a file without findings alone.
+            Some(_) => &[],
+            None => &self.resources().findings,
+        }
+    }
+
+    fn kept_keys(&self) -> Option<&[ObjectKey]> {
+        let keys = self.keys_of_kept.get_or_init(|| {
+            let kept = self.kept.as_ref()?;
+            resource::File::kept_keys(kept.bytes())
+        });
+        keys.as_deref()
+    }
+
+    /// Whether what is read out of both is the same.
+    pub(crate) fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        Arc::ptr_eq(self, other) || (self.limits == other.limits && self.bytes() == other.bytes())
     }
 
     /// The certificates of a PEM file.

@@ -10,6 +10,7 @@ use fabric::attributes::{Client, ExportAttributes, Labels, PeerAttributes};
 use fabric::fabric::Fabric;
 use fabric::name::{ObjectName, PeerName};
 use fabric::reach::{self, ClientTerm, Clients, Reach, Route, Search, Selection, Verdict, Wanted};
+use jiff::SignedDuration;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -17,7 +18,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
 
-use super::common::Files;
+use super::common::{Files, now};
 use super::drawn::{named_specs, some_labels};
 use super::oracle::oracle;
 use super::told;
@@ -29,6 +30,8 @@ pub(crate) struct Random {
     pub(crate) peers: BTreeMap<String, Peer>,
     /// Privileged policies for all peers.
     pub(crate) shared: Named,
+    /// When policies end, by their names: in hours from now.
+    pub(crate) ends: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,8 +89,20 @@ pub(crate) fn random() -> impl Strategy<Value = Random> {
             .map(|(name, spec)| (format!("s{name}"), spec))
             .collect()
     });
-    (btree_map(a_or_b(), some_peer(), 1..3), shared)
-        .prop_map(|(peers, shared)| Random { peers, shared })
+    (btree_map(a_or_b(), some_peer(), 1..3), shared).prop_map(|(peers, shared)| Random {
+        peers,
+        shared,
+        ends: BTreeMap::new(),
+    })
+}
+
+/// Ends for about half of all policies, some of them over.
+fn ends() -> impl Strategy<Value = BTreeMap<String, i64>> {
+    let names = [
+        "p1", "p2", "p3", "sp1", "sp2", "sp3", "a/r1", "a/r2", "a/r3", "b/r1", "b/r2",
+    ];
+    let names = names.map(str::to_owned);
+    btree_map(select(names.to_vec()), -1..3_i64, 4..12)
 }
 
 /// Fabrics in which access depends on each part: all services are there and imported, and few policies
@@ -175,7 +190,8 @@ impl Random {
             "apiVersion: weft.dev/v1alpha1\nkind: Fabric\nmetadata: {name: acme}\nspec: {}\n",
         );
         for (name, spec) in &self.shared {
-            files.put(&format!("policies/{name}.yaml"), &policy(name, spec));
+            let text = policy(name, spec, self.ends.get(name));
+            files.put(&format!("policies/{name}.yaml"), &text);
         }
         for (name, peer) in &self.peers {
             let mut put = |file: String, object: serde_json::Value| {
@@ -237,7 +253,7 @@ impl Random {
             );
             for (key, spec) in &peer.policies {
                 let path = format!("peers/{name}/policy-{}.yaml", key.replace('/', "-"));
-                files.put(&path, &policy(key, spec));
+                files.put(&path, &policy(key, spec, self.ends.get(key)));
             }
         }
         files.build().fabric.unwrap()
@@ -295,6 +311,17 @@ impl Random {
         )
     }
 
+    /// The same so many hours from now: without the policies that have ended.
+    fn at(&self, hours: i64) -> Self {
+        let mut then = self.clone();
+        let counts = |name: &str| self.ends.get(name).is_none_or(|end| *end > hours);
+        then.shared.retain(|name, _| counts(name));
+        for peer in then.peers.values_mut() {
+            peer.policies.retain(|name, _| counts(name));
+        }
+        then
+    }
+
     fn routes(&self) -> BTreeSet<Route> {
         let mut routes = BTreeSet::new();
         for (peer, content) in &self.peers {
@@ -313,14 +340,18 @@ impl Random {
     }
 }
 
-fn policy(key: &str, spec: &AccessPolicySpec) -> String {
-    let (kind, metadata) = match key.split_once('/') {
+fn policy(key: &str, spec: &AccessPolicySpec, end: Option<&i64>) -> String {
+    let (kind, mut metadata) = match key.split_once('/') {
         Some((namespace, name)) => (
             "AccessPolicy",
             json!({ "name": name, "namespace": namespace }),
         ),
         None => ("PrivilegedAccessPolicy", json!({ "name": key })),
     };
+    if let Some(hours) = end {
+        let end = now() + SignedDuration::from_hours(*hours);
+        metadata["annotations"] = json!({ "weft.dev/expires": end.to_string() });
+    }
     json!({
         "apiVersion": "clusterlink.net/v1alpha1",
         "kind": kind, "metadata": metadata, "spec": spec,
@@ -524,6 +555,54 @@ proptest! {
                         Search::Undecided => prop_assert!(false, "undecided"),
                     }
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_ends_by_the_clock_is_told_from_the_moment_that_it_does(
+        (mut before, mut after) in pairs(), old_ends in ends(), new_ends in ends(),
+    ) {
+        (before.ends, after.ends) = (old_ends, new_ends);
+        let difference = reach::difference(Some(&before.fabric()), Some(&after.fabric()));
+        prop_assert_eq!(&difference.undecided, &[]);
+        let moments = 0..3;
+        let states: Vec<_> = moments.clone().map(|at| (before.at(at), after.at(at))).collect();
+        let mut routes = before.routes();
+        routes.extend(after.routes());
+        for route in routes {
+            for client in every_client() {
+                let client = client.as_ref();
+                let allowed = |state: &Random| is_allowed(&state.decide(&route, client));
+                let cases: Vec<_> = states.iter().map(|(old, new)| (allowed(old), allowed(new))).collect();
+                for (flips, wanted) in [
+                    (&difference.opened, (false, true)),
+                    (&difference.closed, (true, false)),
+                ] {
+                    let expected = cases.iter().position(|case| *case == wanted);
+                    let told = flips.iter().filter(|flip| flip.route == route);
+                    let told = told.filter(|flip| selects(&flip.clients, client));
+                    let first = told.map(|flip| flip.from).min();
+                    let expected = expected.map(|hours| match hours {
+                        0 => None,
+                        hours => Some(now() + SignedDuration::from_hours(hours as i64)),
+                    });
+                    prop_assert_eq!(first, expected, "{:?} {:?} {:?}", route, client, cases);
+                }
+            }
+        }
+        // And one state by itself, as it is now.
+        let fabric = after.fabric();
+        let mut reach = Reach::new(&fabric);
+        let now = after.at(0);
+        for route in after.routes() {
+            for client in every_client().into_iter().step_by(7) {
+                let verdict = reach.verdict(&route, client.as_ref()).unwrap();
+                prop_assert_eq!(told_sides(&verdict), now.decide(&route, client.as_ref()));
             }
         }
     }

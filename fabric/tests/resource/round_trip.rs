@@ -205,14 +205,14 @@ fn fabric() -> impl Strategy<Value = Fabric> {
         ),
         (duration(), 1..=99_u8),
         (duration(), 1..=u32::MAX, 1..=u32::MAX),
-        (any::<u32>(), any::<u32>(), duration()),
+        (any::<[u32; 10]>(), duration(), duration(), duration()),
     )
         .prop_map(
             |(
                 (peering, allow, (max_count, max_percent), gates),
                 (validity, renew_at),
                 (interval, down, up),
-                (connections_per_import, tunnels_per_peer, idle_timeout),
+                (numbers, handshake_timeout, idle_timeout, half_closed_timeout),
             )| FabricSpec {
                 peering,
                 export_hosts: ExportHosts { allow },
@@ -227,9 +227,19 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                 },
                 heartbeat: Heartbeat { interval, down, up },
                 limits: Limits {
-                    connections_per_import,
-                    tunnels_per_peer,
+                    connections_per_import: numbers[0],
+                    connections_per_export: numbers[1],
+                    connections_per_client: numbers[2],
+                    new_connections_per_import: numbers[3],
+                    new_connections_per_export: numbers[4],
+                    tunnels_per_peer: numbers[5],
+                    handshakes: numbers[6],
+                    handshakes_per_address: numbers[7],
+                    header_bytes: numbers[8],
+                    message_bytes: numbers[9],
+                    handshake_timeout,
                     idle_timeout,
+                    half_closed_timeout,
                 },
             },
         );

@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::AsyncReadExt;
 
+use crate::compat::grant::GrantKey;
 use crate::config::IdentityFiles;
 use crate::gateway::StartError;
 
@@ -27,6 +28,7 @@ const MAX_IDENTITIES: usize = 8;
 pub(crate) struct Identity {
     key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
+    grants: GrantKey,
     /// Seconds since 1970.
     not_before: i64,
     not_after: i64,
@@ -66,11 +68,13 @@ impl Identity {
         let of_key = |reason: String| failed(&files.key, reason);
         let key = read(&files.key).await.map_err(of_key)?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| of_key(error.to_string()))?;
+        let grants = GrantKey::derive(key.secret_der());
         let key = CertifiedKey::from_der(chain, key, provider)
             .map_err(|error| of_key(format!("with {}: {error}", files.certificate.display())))?;
         Ok(Self {
             key: Arc::new(key),
             fingerprint: facts.fingerprint,
+            grants,
             not_before: facts.not_before.as_second(),
             not_after: facts.not_after.as_second(),
         })
@@ -80,6 +84,12 @@ impl Identity {
     #[must_use]
     pub(crate) const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// What access is granted with; the same in every replica that has the private key.
+    #[must_use]
+    pub(crate) const fn grants(&self) -> &GrantKey {
+        &self.grants
     }
 
     /// The last second of its validity, counted from 1970.
@@ -161,6 +171,11 @@ impl Identities {
     #[must_use]
     pub(crate) fn is_committed(&self, snapshot: &Snapshot, identity: &Identity) -> bool {
         snapshot.certificates.is_empty() || snapshot.certificates.contains(&identity.fingerprint)
+    }
+
+    /// What access was granted with by any of them.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &GrantKey> {
+        self.known.iter().map(Identity::grants)
     }
 
     /// Whether there is none at all.

@@ -10,11 +10,12 @@ use fabric::name::PeerName;
 use fabric::snapshot::Snapshot;
 use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, PeerIncompatible,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -267,6 +268,16 @@ impl Verify {
             .map_err(|refused| rustls::Error::InvalidCertificate(refused.into_rustls()))
     }
 
+    /// Asked only where version 1.2 is spoken at all.
+    fn signature_of_tls12(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
     fn signature(
         &self,
         message: &[u8],
@@ -275,10 +286,6 @@ impl Verify {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
-}
-
-fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
 }
 
 // === impl VerifyClient ===
@@ -313,11 +320,12 @@ impl ClientCertVerifier for VerifyClient {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
+        self.verify
+            .signature_of_tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -366,11 +374,12 @@ impl ServerCertVerifier for VerifyServer {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        no_tls12()
+        self.verify
+            .signature_of_tls12(message, certificate, signature)
     }
 
     fn verify_tls13_signature(

@@ -49,18 +49,27 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
+        // A busy machine shall not look like a dead peer.
+        let timeouts = Timeouts {
+            handshake: Duration::from_secs(30),
+            dial: Duration::from_secs(30),
+            open: Duration::from_secs(40),
+            connect: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
+        };
+        Self::start_with(identities, port, timeouts).await
+    }
+
+    pub(crate) async fn start_with(
+        identities: Vec<IdentityFiles>,
+        port: u16,
+        timeouts: Timeouts,
+    ) -> Self {
         let (snapshots, receiver) = watch::channel(None);
         let config = Config {
             listen: loopback(port),
             admin: loopback(0),
-            // A busy machine shall not look like a dead peer.
-            timeouts: Timeouts {
-                handshake: Duration::from_secs(30),
-                dial: Duration::from_secs(30),
-                open: Duration::from_secs(40),
-                connect: Duration::from_secs(30),
-                heartbeat: Duration::from_secs(30),
-            },
+            timeouts,
             ..Config::new(identities)
         };
         let status: StatusProvider = Arc::new(|| json!({ "by": "the test" }));

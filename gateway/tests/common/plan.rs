@@ -105,6 +105,22 @@ impl Planner {
         self.add(Kind::Peer, Object::Peer(api::Peer { metadata, spec }))
     }
 
+    /// The same, once a peer that is there has opted in to ClusterLink's dialect.
+    pub(crate) fn speaks_clusterlink(mut self, peer: &str) -> Self {
+        for planned in &mut self.plan.objects {
+            if let Object::Peer(object) = &mut planned.object
+                && object.metadata.name == peer
+            {
+                let annotations = &mut object.metadata.annotations;
+                annotations.insert(
+                    api::Annotation::Compatibility.key().to_owned(),
+                    "clusterlink".to_owned(),
+                );
+            }
+        }
+        self
+    }
+
     /// An export in the namespace `shop`.
     pub(crate) fn export(self, name: &str, target: SocketAddr) -> Self {
         let spec = api::ExportSpec {

@@ -9,6 +9,7 @@
 
 mod carry;
 mod change;
+mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
 mod lifecycle;

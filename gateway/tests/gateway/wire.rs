@@ -22,7 +22,7 @@ use crate::world::Pair;
 
 /// Accepts whoever answers: here the client is the one that is tested against.
 #[derive(Debug)]
-struct AcceptAll;
+pub(crate) struct AcceptAll;
 
 impl ServerCertVerifier for AcceptAll {
     fn verify_server_cert(

@@ -18,8 +18,6 @@ use crate::kubernetes::object::LiveObject;
 const GATEWAYS: (&str, &str) = ("app", "cl-dataplane");
 /// The Service in front of the gateways, whose EndpointSlices merged Imports follow.
 const FRONT: &str = "clusterlink";
-/// The label of an Import that adds its endpoints to a Service that is there.
-const MERGE: &str = "import.clusterlink.net/merge";
 
 /// What the Imports of a cluster want.
 #[derive(Debug, Default)]
@@ -129,7 +127,7 @@ fn demand(
     wanted: &mut Wanted,
 ) -> Result<(), String> {
     let (namespace, short) = (name.namespace(), name.name());
-    if import.metadata.labels.get(MERGE).map(String::as_str) == Some("true") {
+    if import.is_merged() {
         let Some(service) = view.service(namespace, short).filter(|s| !s.is_ours()) else {
             return Err(format!(
                 "import service '{namespace}/{short}' does not exist"

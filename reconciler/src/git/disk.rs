@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fabric::document::Limits;
-use fabric::tree::{Blob, KEPT_BY, Text};
+use fabric::tree::{Blob, KEPT_BY, Limits as TreeLimits, Text, Tree};
 use git2::Oid;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use sha2::{Digest, Sha256};
@@ -76,7 +76,14 @@ struct Pack {
     whole: Arc<Vec<u8>>,
     /// Where the last whole segment ends.
     end: usize,
-    entries: HashMap<(Oid, Wanted), Entry>,
+    entries: HashMap<(Oid, Kept), Entry>,
+}
+
+/// What was kept: a blob that was wanted for something, or the check of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kept {
+    Blob(Wanted),
+    Check,
 }
 
 #[derive(Clone, Debug)]
@@ -134,14 +141,14 @@ impl Disk {
     /// The size of a blob that was kept, for whatever it was wanted.
     pub(super) fn size(&self, id: Oid) -> Option<u64> {
         let entries = &self.pack.as_ref()?.entries;
-        let kept = |wanted| entries.get(&(id, wanted));
+        let kept = |wanted| entries.get(&(id, Kept::Blob(wanted)));
         Some(kept(Wanted::Read).or_else(|| kept(Wanted::Search))?.size)
     }
 
     /// A blob that was kept.
     pub(super) fn find(&self, id: Oid, wanted: Wanted) -> Option<(Blob, u64)> {
         let pack = self.pack.as_ref()?;
-        let entry = pack.entries.get(&(id, wanted))?;
+        let entry = pack.entries.get(&(id, Kept::Blob(wanted)))?;
         let text = Text::part(&pack.whole, entry.bytes.clone())?;
         let objects = match entry.objects.is_empty() {
             true => None,
@@ -154,19 +161,34 @@ impl Disk {
         ))
     }
 
+    /// What was kept of the check of a tree that was read under these limits.
+    pub(super) fn check(&self, id: Oid, limits: &TreeLimits) -> Option<&[u8]> {
+        let pack = self.pack.as_ref()?;
+        let entry = pack.entries.get(&(id, Kept::Check))?;
+        let is_same = pack.whole.get(entry.keys.clone())? == tree_limits(limits).as_bytes();
+        pack.whole.get(entry.bytes.clone()).filter(|_| is_same)
+    }
+
     /// Keeps what this run has used and that isn't there yet.
     pub(super) fn save<'a>(
         &self,
-        used: impl Iterator<Item = (Oid, Wanted, u64, &'a Blob)>,
+        blobs: impl Iterator<Item = (Oid, Wanted, u64, &'a Blob)>,
+        (trees, limits): (impl Iterator<Item = (Oid, &'a Tree)>, &TreeLimits),
     ) -> Result<(), CacheError> {
         let Some(pack) = &self.pack else {
             return Ok(());
         };
         let (mut old, mut new) = (Vec::new(), Vec::new());
-        for (id, wanted, size, blob) in used {
-            match pack.entries.get(&(id, wanted)) {
+        for (id, wanted, size, blob) in blobs {
+            match pack.entries.get(&(id, Kept::Blob(wanted))) {
                 Some(entry) => old.push(entry.whole.clone()),
-                None => write_entry(&mut new, id, wanted, size, blob),
+                None => write_blob(&mut new, id, wanted, size, blob),
+            }
+        }
+        for (id, tree) in trees {
+            match pack.entries.get(&(id, Kept::Check)) {
+                Some(entry) => old.push(entry.whole.clone()),
+                None => write_check(&mut new, id, tree, limits),
             }
         }
         if new.is_empty() {
@@ -331,10 +353,10 @@ fn next_segment(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     is_whole.then_some(start..start + length)
 }
 
-fn read_entry(bytes: &[u8], payload: Range<usize>) -> Option<((Oid, Wanted), Entry)> {
+fn read_entry(bytes: &[u8], payload: Range<usize>) -> Option<((Oid, Kept), Entry)> {
     let head = bytes.get(payload.clone())?;
     let (id, rest) = head.split_first_chunk::<20>()?;
-    let (wanted, rest) = rest.split_first()?;
+    let (kept, rest) = rest.split_first()?;
     let (size, rest) = rest.split_first_chunk::<8>()?;
     let (lengths, _) = rest.split_first_chunk::<12>()?;
     let mut at = payload.start + ENTRY_HEAD;
@@ -352,31 +374,46 @@ fn read_entry(bytes: &[u8], payload: Range<usize>) -> Option<((Oid, Wanted), Ent
         bytes: text,
         objects,
     };
-    let wanted = match wanted {
-        0 => Wanted::Search,
-        1 => Wanted::Read,
+    let kept = match kept {
+        0 => Kept::Blob(Wanted::Search),
+        1 => Kept::Blob(Wanted::Read),
+        2 => Kept::Check,
         _ => return None,
     };
     let is_within = entry.whole.end <= payload.end;
-    is_within.then_some(((Oid::from_bytes(id).ok()?, wanted), entry))
+    is_within.then_some(((Oid::from_bytes(id).ok()?, kept), entry))
 }
 
 /// Writes an entry, unless the blob can't be kept.
-fn write_entry(out: &mut Vec<u8>, id: Oid, wanted: Wanted, size: u64, blob: &Blob) {
-    let Some(kept) = blob.to_kept() else { return };
+fn write_blob(out: &mut Vec<u8>, id: Oid, wanted: Wanted, size: u64, blob: &Blob) {
+    if let Some(kept) = blob.to_kept() {
+        let parts = [kept.keys.as_slice(), blob.bytes(), kept.objects.as_slice()];
+        write_entry(out, (id, Kept::Blob(wanted)), size, parts);
+    }
+}
+
+/// Writes what the check of a tree has found, unless that can't be kept.
+fn write_check(out: &mut Vec<u8>, id: Oid, tree: &Tree, limits: &TreeLimits) {
+    if let Some(kept) = tree.to_kept() {
+        let limits = tree_limits(limits);
+        write_entry(out, (id, Kept::Check), 0, [limits.as_bytes(), &kept, &[]]);
+    }
+}
+
+fn write_entry(out: &mut Vec<u8>, (id, kept): (Oid, Kept), size: u64, parts: [&[u8]; 3]) {
     // An object's id is as long as the repository's hash; packs are of SHA-1 alone.
-    let (Ok(id), bytes) = (<[u8; 20]>::try_from(id.as_bytes()), blob.bytes()) else {
+    let Ok(id) = <[u8; 20]>::try_from(id.as_bytes()) else {
         return;
     };
-    let parts = [kept.keys.as_slice(), bytes, kept.objects.as_slice()];
     let lengths = parts.map(|part| u32::try_from(part.len()));
     let [Ok(keys), Ok(text), Ok(objects)] = lengths else {
         return;
     };
     out.extend_from_slice(&id);
-    out.push(match wanted {
-        Wanted::Search => 0,
-        Wanted::Read => 1,
+    out.push(match kept {
+        Kept::Blob(Wanted::Search) => 0,
+        Kept::Blob(Wanted::Read) => 1,
+        Kept::Check => 2,
     });
     out.extend_from_slice(&size.to_le_bytes());
     for length in [keys, text, objects] {
@@ -397,6 +434,17 @@ fn segment(payload: &[u8]) -> Vec<u8> {
 
 fn head(name: &str) -> Vec<u8> {
     format!("weft-pack 1 {name}\n").into_bytes()
+}
+
+/// What the files of a tree depend on beside its id and the name of the pack.
+fn tree_limits(limits: &TreeLimits) -> String {
+    let TreeLimits {
+        document: _,
+        files,
+        bytes,
+        directories,
+    } = limits;
+    format!("{files} {bytes} {directories}")
 }
 
 /// The name says all that what was read depends on beside the blobs themselves.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use fabric::tree::{Blob, EntryKind, Limits, Place, Tree, TreeBuilder, Visit};
+use fabric::tree::{Blob, EntryKind, Limits, Place, Taken, Tree, TreeBuilder, Visit};
 use git2::Oid;
 
 use super::disk::{CacheError, Disk};
@@ -21,6 +21,10 @@ pub struct BlobCache {
     /// Files that had to be read out of the object database.
     read: usize,
     blobs: HashMap<(Oid, Wanted), Cached>,
+    /// The directories of peers that were walked since the last sweep, by their ids and paths.
+    units: HashMap<(Oid, Vec<u8>), Listing>,
+    /// The trees that were read, whose checks are kept on disk.
+    trees: HashMap<Oid, Tree>,
     limits: Option<Limits>,
     /// Entries last used in an older generation are dropped by [`sweep`](Self::sweep).
     generation: u64,
@@ -40,6 +44,13 @@ pub(super) enum Wanted {
     Search,
 }
 
+/// What a directory holds, all the way down; nothing was reported of it.
+#[derive(Debug)]
+struct Listing {
+    entries: usize,
+    files: Vec<Taken>,
+}
+
 struct Walk<'a> {
     repository: &'a git2::Repository,
     odb: git2::Odb<'a>,
@@ -47,6 +58,10 @@ struct Walk<'a> {
     path: &'a Path,
     limits: &'a Limits,
     builder: TreeBuilder,
+    /// Entries that were looked at.
+    entries: usize,
+    /// The files of the directory at hand.
+    files: Vec<Taken>,
 }
 
 // === impl BlobCache ===
@@ -71,8 +86,13 @@ impl BlobCache {
         let Some(disk) = &self.disk else {
             return Ok(());
         };
-        let used = self.blobs.iter();
-        disk.save(used.map(|((id, wanted), cached)| (*id, *wanted, cached.size, &*cached.blob)))
+        let Some(limits) = &self.limits else {
+            return Ok(());
+        };
+        let blobs = self.blobs.iter();
+        let blobs = blobs.map(|((id, wanted), cached)| (*id, *wanted, cached.size, &*cached.blob));
+        let trees = self.trees.iter().map(|(id, tree)| (*id, tree));
+        disk.save(blobs, (trees, limits))
     }
 
     /// How many files had to be read out of an object database.
@@ -98,6 +118,7 @@ impl BlobCache {
         let generation = self.generation;
         self.blobs
             .retain(|_, cached| cached.generation == generation);
+        self.units.clear();
         self.generation += 1;
     }
 
@@ -105,6 +126,8 @@ impl BlobCache {
         // What was read under other limits may have come out otherwise.
         if self.limits.replace(*limits) != Some(*limits) {
             self.blobs.clear();
+            self.units.clear();
+            self.trees.clear();
         }
         let Some(disk) = &mut self.disk else { return };
         if let Err(error) = disk.begin(repository, &limits.document) {
@@ -115,6 +138,19 @@ impl BlobCache {
             tracing::warn!(reason, "what other runs have read isn't used");
             self.disk = None;
         }
+    }
+
+    /// A tree with what was kept of its check.
+    fn with_check(&mut self, id: Oid, tree: Tree, limits: &Limits) -> Tree {
+        let Some(disk) = &self.disk else {
+            return tree;
+        };
+        let tree = match disk.check(id, limits) {
+            Some(kept) => tree.with_kept(kept),
+            None => tree,
+        };
+        self.trees.insert(id, tree.clone());
+        tree
     }
 
     /// The size of a blob that is held, for whatever it was wanted.
@@ -177,8 +213,11 @@ pub(super) fn read(
         path,
         limits,
         builder: Tree::builder(commit.revision(), *limits),
+        entries: 0,
+        files: Vec::new(),
     };
-    walk.run(root, cache)
+    let tree = walk.run(root, cache)?;
+    Ok(cache.with_check(root, tree, limits))
 }
 
 /// How many entries, directories too, are looked at: a tree may name the same subtree many times at
@@ -192,17 +231,53 @@ pub(super) const fn max_entries(limits: &Limits) -> usize {
 
 impl Walk<'_> {
     fn run(mut self, root: Oid, cache: &mut BlobCache) -> Result<Tree, Error> {
+        self.walk(root, Vec::new(), cache)?;
+        Ok(self.builder.finish())
+    }
+
+    /// Walks the directory of a peer, unless the very same was walked at the same place before.
+    fn unit(&mut self, id: Oid, directory: Vec<u8>, cache: &mut BlobCache) -> Result<(), Error> {
+        let key = (id, directory);
+        let known = cache.units.get(&key);
+        if let Some(known) = known
+            && self.entries + known.entries <= max_entries(self.limits)
+            && self.builder.take_again(&known.files)
+        {
+            self.entries += known.entries;
+            return Ok(());
+        }
+        let (entries, reported) = (self.entries, self.builder.reported());
+        self.files.clear();
+        self.walk(id, key.1.clone(), cache)?;
+        if self.builder.reported() == reported {
+            let listing = Listing {
+                entries: self.entries - entries,
+                files: std::mem::take(&mut self.files),
+            };
+            cache.units.insert(key, listing);
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, top: Oid, path: Vec<u8>, cache: &mut BlobCache) -> Result<(), Error> {
         let limit = max_entries(self.limits);
-        let mut entries = 0;
-        let mut pending = vec![(root, Vec::new())];
+        let is_unit = |directory: &[u8]| {
+            let name = directory.strip_prefix(b"peers/");
+            path.is_empty() && name.is_some_and(|name| !name.contains(&b'/'))
+        };
+        let mut pending = vec![(top, path.clone())];
         while let Some((id, directory)) = pending.pop() {
+            if is_unit(&directory) {
+                self.unit(id, directory, cache)?;
+                continue;
+            }
             let tree = self
                 .repository
                 .find_tree(id)
                 .map_err(|source| self.unreadable(&directory, source))?;
             for entry in tree.iter() {
-                entries += 1;
-                if entries > limit {
+                self.entries += 1;
+                if self.entries > limit {
                     let place = format!("commit {}", self.commit);
                     return Err(Error::TooManyEntries { place, limit });
                 }
@@ -237,7 +312,7 @@ impl Walk<'_> {
                 }
             }
         }
-        Ok(self.builder.finish())
+        Ok(())
     }
 
     fn file(&mut self, path: &[u8], id: Oid, cache: &mut BlobCache) -> Result<(), Error> {
@@ -267,7 +342,10 @@ impl Walk<'_> {
                 blob
             }
         };
-        self.builder.add(path, blob);
+        let is_read = wanted == Wanted::Read;
+        self.builder.add(path, Arc::clone(&blob));
+        self.files
+            .push(self.builder.taken(path, size, is_read, &blob));
         Ok(())
     }
 
@@ -308,6 +386,8 @@ fn is_malformed(name: &[u8]) -> bool {
 }
 
 /// Reads what a tree's files say, on all processors: whoever builds the fabric of it finds it done.
+///
+/// What was kept of a file is left for whoever asks: of most files nobody does.
 pub fn read_ahead(tree: &Tree) {
     /// So many files are taken at once: few enough to spread, enough to spare the counter.
     const BATCH: usize = 32;
@@ -324,6 +404,7 @@ pub fn read_ahead(tree: &Tree) {
                     Place::Authority | Place::PeerCertificate => {
                         blob.certificates();
                     }
+                    _ if blob.is_kept() => {}
                     _ => {
                         blob.resources();
                     }

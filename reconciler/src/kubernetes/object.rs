@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fabric::api::Object;
+use fabric::api::{Annotation, Object};
 use fabric::attributes::Labels;
 use fabric::crd::CustomKind;
 use fabric::digest::Digest;
@@ -141,7 +141,8 @@ impl LiveObject {
 
 fn decode(key: &ObjectKey, meta: &Meta, spec: &Value) -> Result<Arc<Object>, String> {
     let foreign = |map: &BTreeMap<String, String>| -> BTreeMap<String, String> {
-        let fields = map.iter().filter(|(key, _)| !key.starts_with(mark::PREFIX));
+        let is_kept = |key: &str| !key.starts_with(mark::PREFIX) || Annotation::is_effect_key(key);
+        let fields = map.iter().filter(|(key, _)| is_kept(key));
         fields.map(|(k, v)| (k.clone(), v.clone())).collect()
     };
     let value = serde_json::json!({

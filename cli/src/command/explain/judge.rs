@@ -5,8 +5,9 @@ use fabric::diagnostic::nearest;
 use fabric::judge::{Connection, Question, Refusal};
 use fabric::name::{ObjectKey, ObjectName, PeerName};
 use fabric::origin::Origin;
-use fabric::policy::{Decision, Reason};
+use fabric::policy::{Decision, Reason, Rule};
 use fabric::snapshot::{Import, Snapshot};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -86,6 +87,10 @@ pub(super) struct Place {
     pub(super) key: ObjectKey,
     /// Where it stands.
     pub(super) origin: Origin,
+    /// When it ends; none where it doesn't by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(super) expires: Option<Timestamp>,
 }
 
 /// Judges a connection through an import.
@@ -146,6 +151,19 @@ impl SourceVerdict {
     }
 }
 
+// === impl Place ===
+
+impl Place {
+    /// Where a policy stands.
+    pub(super) fn of(rule: &Rule) -> Self {
+        Self {
+            key: rule.key.clone(),
+            origin: rule.origin.clone(),
+            expires: rule.expires,
+        }
+    }
+}
+
 // === impl Side ===
 
 impl Side {
@@ -167,10 +185,7 @@ impl Side {
         Self {
             allowed: action == Action::Allow,
             reason,
-            rule: rule.map(|rule| Place {
-                key: rule.key.clone(),
-                origin: rule.origin.clone(),
-            }),
+            rule: rule.map(Place::of),
             steps,
         }
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::judge::{Place, Side, SourceVerdict, Verdict, Why};
 use crate::render::escape;
+use crate::render::reach::until;
 
 /// One of the five steps of a decision, as it is shown.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -88,10 +89,7 @@ impl ConsideredShown {
             actual: mismatch.actual.clone(),
         });
         Self {
-            place: Place {
-                key: considered.rule.key.clone(),
-                origin: considered.rule.origin.clone(),
-            },
+            place: Place::of(considered.rule),
             outcome,
             mismatches: mismatches.collect(),
         }
@@ -229,7 +227,8 @@ impl Why {
 
 fn place(place: &Place) -> String {
     let key = place.key.to_string();
-    format!("{} at {}", escape::text(&key), at(&place.origin))
+    let until = until(place.expires);
+    format!("{} at {}{until}", escape::text(&key), at(&place.origin))
 }
 
 fn at(origin: &Origin) -> String {

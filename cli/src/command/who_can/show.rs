@@ -165,7 +165,10 @@ fn placed(reason: &Why) -> String {
     let text = why(reason);
     let text = escape::text(&text);
     match rule(reason) {
-        Some(rule) => format!("{text} at {}", at(&rule.origin)),
+        Some(rule) => {
+            let until = reach::until(rule.expires);
+            format!("{text} at {}{until}", at(&rule.origin))
+        }
         None => text.into_owned(),
     }
 }

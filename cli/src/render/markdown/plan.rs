@@ -431,7 +431,8 @@ fn flipped(service: &Service, decided: &Decided) -> String {
     }
     let before = decisions("before", &decided.flips, |flip| &flip.before);
     let after = decisions("now", &decided.flips, |flip| &flip.after);
-    format!("from {ways}: {clients}{before}{after}\n")
+    let begin = reach::from(decided.from);
+    format!("from {ways}: {clients}{begin}{before}{after}\n")
 }
 
 /// What is decided of the same clients, each reason once and on a line of its own.
@@ -472,7 +473,10 @@ fn decision(verdict: &fabric::reach::Verdict) -> String {
         .into_iter()
         .filter(|(_, why)| verdict.allowed == matches!(why, Why::Allowed(_)));
     let told = told.map(|(side, why)| {
-        let origin = reach::rule(why).map(|rule| format!(" at {}", at(&rule.origin)));
+        let origin = reach::rule(why).map(|rule| {
+            let until = reach::until(rule.expires);
+            format!(" at {}{until}", at(&rule.origin))
+        });
         let origin = origin.unwrap_or_default();
         match why {
             // Words of ours.

@@ -380,4 +380,24 @@ pub(super) const EXAMPLES: &[(Code, Example)] = &[
                 \x20 to: [{workloadSelector: {matchLabels: {export.clusterlink.net/name: ledger}}}]\n",
         },
     ),
+    (
+        Code::PolicyExpired,
+        Example {
+            path: "peers/west/books.yaml",
+            wrong: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: AccessPolicy\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/expires: \"2016-12-24T18:00:00Z\"}}\n\
+                spec:\n\
+                \x20 action: allow\n\
+                \x20 from: [{workloadSelector: {matchLabels: {peer.clusterlink.net/name: east}}}]\n\
+                \x20 to: [{workloadSelector: {}}]\n",
+            right: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: AccessPolicy\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/expires: \"2036-12-24T18:00:00Z\"}}\n\
+                spec:\n\
+                \x20 action: allow\n\
+                \x20 from: [{workloadSelector: {matchLabels: {peer.clusterlink.net/name: east}}}]\n\
+                \x20 to: [{workloadSelector: {}}]\n",
+        },
+    ),
 ];

@@ -504,4 +504,52 @@ pub(super) const EXAMPLES: &[(Code, Example)] = &[
                 spec: {heartbeat: {interval: 2s}}\n",
         },
     ),
+    (
+        Code::BadTime,
+        Example {
+            path: "peers/west/books.yaml",
+            wrong: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: AccessPolicy\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/expires: \"24.12.2036\"}}\n\
+                spec:\n\
+                \x20 action: allow\n\
+                \x20 from: [{workloadSelector: {matchLabels: {peer.clusterlink.net/name: east}}}]\n\
+                \x20 to: [{workloadSelector: {}}]\n",
+            right: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: AccessPolicy\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/expires: \"2036-12-24T18:00:00Z\"}}\n\
+                spec:\n\
+                \x20 action: allow\n\
+                \x20 from: [{workloadSelector: {matchLabels: {peer.clusterlink.net/name: east}}}]\n\
+                \x20 to: [{workloadSelector: {}}]\n",
+        },
+    ),
+    (
+        Code::BadLimit,
+        Example {
+            path: "peers/west/books.yaml",
+            wrong: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Export\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/max-connections: \"many\"}}\n\
+                spec: {host: books.internal, port: 80}\n",
+            right: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Export\n\
+                metadata: {name: books, namespace: pay, annotations: {weft.dev/max-connections: \"100\"}}\n\
+                spec: {host: books.internal, port: 80}\n",
+        },
+    ),
+    (
+        Code::BadCompatibility,
+        Example {
+            path: "peers/west/peer.yaml",
+            wrong: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Peer\n\
+                metadata: {name: west, annotations: {weft.dev/compatibility: \"yes\"}}\n\
+                spec: {gateways: [{host: west.example, port: 443}]}\n",
+            right: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Peer\n\
+                metadata: {name: west, annotations: {weft.dev/compatibility: clusterlink}}\n\
+                spec: {gateways: [{host: west.example, port: 443}]}\n",
+        },
+    ),
 ];

@@ -189,6 +189,11 @@ impl<'a> Clients<'a> {
         }
         clients
     }
+
+    /// What was taken of both efforts.
+    pub(crate) fn efforts(&self) -> (Effort, Effort) {
+        (self.matches.clone(), self.names.clone())
+    }
 }
 
 /// The term that wants one of a few values of the attribute.

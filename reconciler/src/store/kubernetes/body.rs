@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use fabric::api::Object;
+use fabric::api::{Annotation, Object};
 use fabric::mark;
 use fabric::plan::action::Wanted;
 use serde_json::{Map, Value, json};
@@ -67,7 +67,7 @@ pub(super) fn differences(wanted: &Object, live: &Object) -> BTreeSet<String> {
     pointers
 }
 
-/// Labels and spec: what decides.
+/// Labels, spec and some annotations: what decides.
 fn effect(object: &Object) -> Value {
     let mut value = serde_json::to_value(object).unwrap_or_default();
     let labels: Map<String, Value> = object
@@ -77,7 +77,15 @@ fn effect(object: &Object) -> Value {
         .filter(|(key, _)| !key.starts_with(mark::PREFIX))
         .map(|(key, value)| (key.clone(), json!(value)))
         .collect();
-    json!({"metadata": {"labels": labels}, "spec": value["spec"].take()})
+    let annotations = object.metadata().annotations.iter();
+    let deciding: Map<String, Value> = annotations
+        .filter(|(key, _)| Annotation::is_effect_key(key))
+        .map(|(key, value)| (key.clone(), json!(value)))
+        .collect();
+    json!({
+        "metadata": {"labels": labels, "annotations": deciding},
+        "spec": value["spec"].take(),
+    })
 }
 
 /// The JSON merge patch (RFC 7396) from one value to another; none where they are the same.

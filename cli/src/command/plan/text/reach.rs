@@ -8,7 +8,7 @@ use fabric::policy::Rule;
 use fabric::reach::{Decided, Difference, Flip, Group, ImportingPeer, Route, Service, Verdict, Why};
 
 use super::{LISTED, write_more};
-use crate::render::reach::clients;
+use crate::render::reach::{clients, from, until};
 use crate::render::{count, escape};
 
 /// Names and values that are told of one set.
@@ -64,10 +64,12 @@ pub(super) fn write_groups(groups: &[Group], sign: char, out: &mut dyn Write) ->
         }
         for Decided {
             clients: all,
+            from: begin,
             flips,
         } in &group.clients
         {
-            writeln!(out, "      {}", escape::text(&clients(all, TOLD)))?;
+            let all = clients(all, TOLD);
+            writeln!(out, "      {}{}", escape::text(&all), from(*begin))?;
             let before = told(flips, |flip| &flip.before);
             let after = told(flips, |flip| &flip.after);
             for (when, decisions) in [("before:", before), ("now:   ", after)] {
@@ -200,5 +202,10 @@ impl Reason {
 fn place(rule: &Rule) -> String {
     let key = rule.key.to_string();
     let path = escape::text(&rule.origin.path);
-    format!("{} ({path}:{})", escape::text(&key), rule.origin.line)
+    let until = until(rule.expires);
+    format!(
+        "{} ({path}:{}){until}",
+        escape::text(&key),
+        rule.origin.line
+    )
 }
