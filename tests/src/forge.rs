@@ -114,7 +114,10 @@ impl Forge {
         let state = self.state.lock();
         let notes = state.notes.iter().map(|note| {
             let author = note["author"]["id"].as_u64().expect("it is a number");
-            (author, note["body"].as_str().expect("it is text").to_owned())
+            (
+                author,
+                note["body"].as_str().expect("it is text").to_owned(),
+            )
         });
         notes.collect()
     }
@@ -303,7 +306,10 @@ async fn answer(
             true => state
                 .lock()
                 .answer_gitlab(&parts.method, path, query, &body),
-            false => (StatusCode::UNAUTHORIZED, json!({"message": "401 Unauthorized"})),
+            false => (
+                StatusCode::UNAUTHORIZED,
+                json!({"message": "401 Unauthorized"}),
+            ),
         };
         let answer = Full::from(answer.to_string());
         return Ok(response

@@ -102,7 +102,10 @@ fn every_code_in_every_form() {
     settings.bind(|| {
         for run in runs::RUNS {
             let folder = repository(run.write);
-            for (form, written) in FORMS.into_iter().zip(validated(folder.path(), run.arguments)) {
+            for (form, written) in FORMS
+                .into_iter()
+                .zip(validated(folder.path(), run.arguments))
+            {
                 if form == "json" {
                     found.extend(codes(&written));
                 }

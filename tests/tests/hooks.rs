@@ -209,8 +209,14 @@ fn the_gates_are_asked_of_what_is_pushed() {
         let refused = fabric.try_git(&["push", "origin", "main"]);
         assert!(!refused.status.success());
         let words = said(&refused);
-        assert!(words.contains(&format!("refs/heads/main {refusal}")), "{words}");
-        assert!(words.contains("`Weft-Approve: privileged-policy`"), "{words}");
+        assert!(
+            words.contains(&format!("refs/heads/main {refusal}")),
+            "{words}"
+        );
+        assert!(
+            words.contains("`Weft-Approve: privileged-policy`"),
+            "{words}"
+        );
         // A draft is judged when it comes to main, and a tag isn't followed by anybody.
         fabric.git(&["push", "--quiet", "origin", "main:refs/heads/draft"]);
         fabric.git(&["tag", "close"]);
@@ -220,7 +226,11 @@ fn the_gates_are_asked_of_what_is_pushed() {
         fabric.git(&["push", "--quiet", "origin", "main"]);
 
         // Other branches where it is said that peers follow them.
-        let place = if is_server { fabric.bare() } else { fabric.work() };
+        let place = if is_server {
+            fabric.bare()
+        } else {
+            fabric.work()
+        };
         let mut configure = git_command(&place);
         let configured = configure.args(["config", "weft.gateRefs", "refs/heads/d*"]);
         assert!(configured.status().unwrap().success());

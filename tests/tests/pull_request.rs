@@ -582,7 +582,10 @@ fn the_one_comment_is_edited() {
         assert_eq!(forge.comments(7).len(), comments);
     }
     let last = forge.comments(7).pop().unwrap().1;
-    assert!(last.starts_with("<!-- weft-plan:2 -->") && last.contains("### Again"), "{last}");
+    assert!(
+        last.starts_with("<!-- weft-plan:2 -->") && last.contains("### Again"),
+        "{last}"
+    );
 }
 
 #[test]
@@ -732,7 +735,9 @@ fn gitlab_runs_no_program_of_the_merge_request() {
     let script = file["check"]["before_script"].as_array().unwrap().iter();
     let script: Vec<_> = script.map(|line| line.as_str().unwrap()).collect();
     let script = format!("{}\nweft --version", script.join("\n"));
-    let folder = file["check"]["variables"]["WEFT_CACHE_FOLDER"].as_str().unwrap();
+    let folder = file["check"]["variables"]["WEFT_CACHE_FOLDER"]
+        .as_str()
+        .unwrap();
     assert_eq!(file["check"]["cache"]["paths"], json!([folder]));
     let home = tempfile::tempdir().unwrap();
     let run = || {
@@ -805,7 +810,9 @@ fn gitlab_shows_the_plan_in_one_comment() {
     let (author, body) = &notes[2];
     assert_eq!(*author, GITLAB_USER);
     assert!(body.contains("second") && !body.contains("first"), "{body}");
-    let commands = body.lines().filter(|line| line.trim_start().starts_with('/'));
+    let commands = body
+        .lines()
+        .filter(|line| line.trim_start().starts_with('/'));
     assert_eq!(commands.count(), 0, "{body}");
     // Another fabric has a comment of its own.
     assert_eq!(comment("<!-- weft-plan:other -->\n### Ok\n").0, Some(0));

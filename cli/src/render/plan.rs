@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fabric::api::Gate;
-use fabric::gate::{GateOutcome, GateVerdict, IgnoredApproval};
 use fabric::diagnostic::Code;
+use fabric::gate::{GateOutcome, GateVerdict, IgnoredApproval};
 use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::origin::Origin;
 use fabric::plan::PruneOutcome;

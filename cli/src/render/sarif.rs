@@ -334,7 +334,10 @@ mod tests {
     #[test]
     fn a_fix_is_told_by_lines_and_columns() {
         let text = "metadata:\n  größe: 1\n  uid: x\nspec: {}\n";
-        let blob = Blob::new(text.as_bytes().to_vec(), fabric::document::Limits::default());
+        let blob = Blob::new(
+            text.as_bytes().to_vec(),
+            fabric::document::Limits::default(),
+        );
         let path = "peers/east/exports.yaml".into();
         let mut builder = Tree::builder(Revision::working_tree(), Limits::default());
         builder.add(b"peers/east/exports.yaml", Arc::new(blob));
@@ -358,10 +361,7 @@ mod tests {
             end: place.start,
             ..place
         };
-        let edits = vec![
-            edit(insertion, "\""),
-            edit(span("  uid: x\n", 3, 1), ""),
-        ];
+        let edits = vec![edit(insertion, "\""), edit(span("  uid: x\n", 3, 1), "")];
         let mut diagnostic = Diagnostic::new(Code::WrongType, &path, place, "x");
         diagnostic.fix = Some(Fix { edits });
         let log = written(&[Remark::of(&diagnostic, &tree)]);

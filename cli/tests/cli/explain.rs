@@ -39,7 +39,10 @@ fn both_sides_have_to_allow() {
     // Wherever the line is broken.
     let words: Vec<_> = text.split_whitespace().collect();
     let words = words.join(" ");
-    assert!(words.contains("peers/east/access.yaml:1 (commit "), "{text}");
+    assert!(
+        words.contains("peers/east/access.yaml:1 (commit "),
+        "{text}"
+    );
 }
 
 #[test]

@@ -165,7 +165,10 @@ fn what_goes_above_the_budget_is_told() {
     std::fs::remove_dir_all(sandbox.path("acme/peers/east/extra")).unwrap();
     let blocked = sandbox.weft("acme", &["plan", "--peer", "east"]);
     assert_eq!(blocked.code, 4);
-    let prune = blocked.stdout.lines().filter(|line| line.contains("prune") || line.contains("the objects back"));
+    let prune = blocked
+        .stdout
+        .lines()
+        .filter(|line| line.contains("prune") || line.contains("the objects back"));
     let lines: Vec<_> = prune.collect();
     insta::assert_snapshot!(lines.join("\n"));
     sandbox.commit("acme", "Offer less\n\nWeft-Approve: prune=30");
@@ -254,8 +257,14 @@ fn gates_judge_what_is_added_to_main() {
     sandbox.write("acme/README.md", "a word\n");
     sandbox.commit("acme", "A word");
     let merged = sandbox.ok("acme", &["plan", "--merge", "widened", "harmless"]);
-    assert!(merged.stdout.contains("access opens (WIDER)"), "{merged:#?}");
-    assert!(merged.stdout.contains("gates passed: widens-access"), "{merged:#?}");
+    assert!(
+        merged.stdout.contains("access opens (WIDER)"),
+        "{merged:#?}"
+    );
+    assert!(
+        merged.stdout.contains("gates passed: widens-access"),
+        "{merged:#?}"
+    );
     // And what is added is asked about, whatever else was.
     let added = sandbox.weft("acme", &["plan", "--merge", "harmless", "widened"]);
     assert_eq!(added.code, 4, "{added:#?}");
@@ -273,7 +282,17 @@ fn an_approval_that_approves_nothing_is_told() {
     );
     let message = "Open it\n\nWeft-Approve: widen-access\nWeft-Approve: widens-access, prune=3";
     let commit = sandbox.commit("acme", message);
-    let plan = ["plan", "--head", "HEAD", "-o", "text", "-o", "markdown=plan.md", "-o", "github=log"];
+    let plan = [
+        "plan",
+        "--head",
+        "HEAD",
+        "-o",
+        "text",
+        "-o",
+        "markdown=plan.md",
+        "-o",
+        "github=log",
+    ];
     let refused = sandbox.weft("acme", &plan);
     assert_eq!(refused.code, 4, "{refused:#?}");
     let words: Vec<_> = refused.stdout.split_whitespace().collect();
@@ -292,9 +311,15 @@ fn an_approval_that_approves_nothing_is_told() {
         assert!(words.contains(&told), "{refused:#?}");
     }
     let page = sandbox.read("acme/plan.md");
-    assert!(page.contains("#### Approves nothing\n\n- `Weft-Approve: widen-access` of"), "{page}");
+    assert!(
+        page.contains("#### Approves nothing\n\n- `Weft-Approve: widen-access` of"),
+        "{page}"
+    );
     let log = sandbox.read("acme/log");
-    assert!(log.contains("::warning") && log.contains("widen-access"), "{log}");
+    assert!(
+        log.contains("::warning") && log.contains("widen-access"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -188,7 +188,8 @@ fn why_unread(value: &str) -> String {
         .filter(|part| !part.is_empty() && *part != "and")
         .collect();
     if parts.len() > 1 && parts.iter().any(|part| approved(part).is_some()) {
-        return "it names more than a gate: a line approves one, so write a line for each".to_owned();
+        return "it names more than a gate: a line approves one, so write a line for each"
+            .to_owned();
     }
     let names = Gate::ALL.map(Gate::as_str);
     match nearest_or_same(value, names) {
@@ -282,13 +283,17 @@ mod tests {
 
     #[test]
     fn what_looks_like_an_approval_and_is_none_is_told() {
-        let gates = "gates are widens-access, prune=NUMBER, certificate, privileged-policy, safeguards";
+        let gates =
+            "gates are widens-access, prune=NUMBER, certificate, privileged-policy, safeguards";
         let form = "an approval is a line of its own that begins with `Weft-Approve:`";
         for (line, reason) in [
             ("Weft-Approve: widens-access", None),
             ("weft-approve:certificate", None),
             ("Weft-Approve: prune=5", None),
-            ("Weft-Approve: prune=4", Some("it approves 4 objects, and 5 go from one peer")),
+            (
+                "Weft-Approve: prune=4",
+                Some("it approves 4 objects, and 5 go from one peer"),
+            ),
             (
                 "Weft-Approve: widen-access",
                 Some("there is no such gate: did you mean widens-access?"),
@@ -305,11 +310,26 @@ mod tests {
                 "Weft-Approve: widens-access too",
                 Some("it names more than a gate: a line approves one, so write a line for each"),
             ),
-            ("Weft-Approve: prune", Some("it doesn't say how many objects: prune=NUMBER")),
-            ("Weft-Approve: prune=many", Some("\"many\" is no number of objects: prune=NUMBER")),
-            ("Weft-Approve: prune=-1", Some("\"-1\" is no number of objects: prune=NUMBER")),
-            ("Weft-Approve: everything", Some(&*format!("there is no such gate; {gates}"))),
-            ("Weft-Approve:", Some(&*format!("it names no gate; {gates}"))),
+            (
+                "Weft-Approve: prune",
+                Some("it doesn't say how many objects: prune=NUMBER"),
+            ),
+            (
+                "Weft-Approve: prune=many",
+                Some("\"many\" is no number of objects: prune=NUMBER"),
+            ),
+            (
+                "Weft-Approve: prune=-1",
+                Some("\"-1\" is no number of objects: prune=NUMBER"),
+            ),
+            (
+                "Weft-Approve: everything",
+                Some(&*format!("there is no such gate; {gates}")),
+            ),
+            (
+                "Weft-Approve:",
+                Some(&*format!("it names no gate; {gates}")),
+            ),
             ("Weft-Aprove: widens-access", Some(form)),
             ("Weft-Approved: widens-access", Some(form)),
             ("Weft Approve: widens-access", Some(form)),

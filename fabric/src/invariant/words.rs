@@ -175,19 +175,28 @@ fn untold(fabric: &Fabric, item: &Item, name: &str, why: Undecided) -> Diagnosti
         ),
         Undecided::Unknown => {
             // More than these nobody mends at once; each has an error of its own.
-            let peers: Vec<_> = fabric.unknown.iter().take(3).map(PeerName::as_str).collect();
+            let peers: Vec<_> = fabric
+                .unknown
+                .iter()
+                .take(3)
+                .map(PeerName::as_str)
+                .collect();
             let more = match fabric.unknown.len().checked_sub(peers.len()) {
                 None | Some(0) => String::new(),
                 Some(more) => format!(" and {more} more"),
             };
             let peers = peers.join(", ");
             (
-                format!("it can't be told whether {name:?} holds while {peers}{more} can't be understood"),
+                format!(
+                    "it can't be told whether {name:?} holds while {peers}{more} can't be understood"
+                ),
                 "mend those first",
             )
         }
         Undecided::Spent => (
-            format!("{name:?} isn't checked: together the invariants take more work than a check may"),
+            format!(
+                "{name:?} isn't checked: together the invariants take more work than a check may"
+            ),
             "make the invariants fewer, or their `from` and `to` narrower",
         ),
     };

@@ -99,7 +99,8 @@ pub(crate) fn random() -> impl Strategy<Value = Random> {
 /// Ends for about half of all policies, some of them over.
 fn ends() -> impl Strategy<Value = BTreeMap<String, i64>> {
     let names = [
-        "p1", "p2", "p3", "sp1", "sp2", "sp3", "a/r1", "a/r2", "a/r3", "b/r1", "b/r2",
+        "p1", "p2", "p3", "sp1", "sp2", "sp3", "a/r1", "a/r2", "a/r3", "b/r1", "b/r2", "a/base",
+        "b/base",
     ];
     let names = names.map(str::to_owned);
     btree_map(select(names.to_vec()), -1..3_i64, 4..12)
@@ -125,6 +126,7 @@ fn lively() -> impl Strategy<Value = Random> {
     (btree_map(a_or_b(), peer, 2), random()).prop_map(|(peers, other)| Random {
         peers,
         shared: other.shared.into_iter().take(1).collect(),
+        ends: BTreeMap::new(),
     })
 }
 
@@ -428,14 +430,21 @@ fn what_is_drawn_flips_often_enough() {
         let (before, after) = pairs().new_tree(&mut runner).unwrap().current();
         let difference = reach::difference(Some(&before.fabric()), Some(&after.fabric()));
         let flips = difference.opened.iter().chain(&difference.closed);
-        unknown += flips.filter(|flip| flip.clients == Clients::Unknown).count();
+        unknown += flips
+            .filter(|flip| flip.clients == Clients::Unknown)
+            .count();
         opened += usize::from(!difference.opened.is_empty());
         closed += usize::from(!difference.closed.is_empty());
         changing += usize::from(!difference.opened.is_empty() || !difference.closed.is_empty());
     }
-    println!("{changing} of {DRAWN} flip: {opened} open, {closed} close; {unknown} flips of unknown clients");
+    println!(
+        "{changing} of {DRAWN} flip: {opened} open, {closed} close; {unknown} flips of unknown clients"
+    );
     assert!(changing >= DRAWN / 2, "{changing}");
-    assert!(opened >= DRAWN / 4 && closed >= DRAWN / 4, "{opened} {closed}");
+    assert!(
+        opened >= DRAWN / 4 && closed >= DRAWN / 4,
+        "{opened} {closed}"
+    );
     assert!(unknown >= DRAWN / 8, "{unknown}");
 }
 

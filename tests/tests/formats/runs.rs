@@ -70,7 +70,10 @@ fn large(folder: &Path) {
     let documents: String = (0..4)
         .map(|number| {
             let name = format!("export-{number}");
-            format!("---\n{}", yaml::export("shop", &name, ([127, 0, 0, 1], 9000).into()))
+            format!(
+                "---\n{}",
+                yaml::export("shop", &name, ([127, 0, 0, 1], 9000).into())
+            )
         })
         .collect();
     mistakes::write_file(folder, "peers/east/WEFT0012.yaml", documents.as_bytes());

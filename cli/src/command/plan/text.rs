@@ -19,8 +19,8 @@ use fabric::report::{
 use fabric::tree::Tree;
 
 use crate::output::columns;
-use crate::render::text::Frames;
 use crate::render::plan::is_told;
+use crate::render::text::Frames;
 use crate::render::{count, escape};
 
 /// Files of a conflict, flips and the like that are listed; the JSON form has all of them.

@@ -285,9 +285,7 @@ fn push_invariants(page: &mut Page, report: &PlanReport) {
     page.push_list(
         page.room(40),
         "invariants",
-        broken
-            .into_iter()
-            .map(|verdict| invariant(report, verdict)),
+        broken.into_iter().map(|verdict| invariant(report, verdict)),
     );
     page.push("\n");
 }
@@ -436,11 +434,7 @@ fn flipped(service: &Service, decided: &Decided) -> String {
 }
 
 /// What is decided of the same clients, each reason once and on a line of its own.
-fn decisions(
-    when: &str,
-    flips: &[Flip],
-    verdict: fn(&Flip) -> &fabric::reach::Verdict,
-) -> String {
+fn decisions(when: &str, flips: &[Flip], verdict: fn(&Flip) -> &fabric::reach::Verdict) -> String {
     // More nobody compares.
     const TOLD: usize = 4;
     let mut reasons: Vec<String> = Vec::new();

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use fabric::name::PeerName;
 use fabric::policy::Rule;
-use fabric::reach::{Decided, Difference, Flip, Group, ImportingPeer, Route, Service, Verdict, Why};
+use fabric::reach::{
+    Decided, Difference, Flip, Group, ImportingPeer, Route, Service, Verdict, Why,
+};
 
 use super::{LISTED, write_more};
 use crate::render::reach::{clients, from, until};
@@ -177,9 +179,10 @@ impl Reason {
         let (before, after) = match why {
             Why::Allowed(rule) => ("allowed at", format!(" by {}", place(rule))),
             Why::Denied(rule) => ("denied at", format!(" by {}", place(rule))),
-            Why::UnknownClient(rule) => {
-                ("denied at", format!(": {} depends on the client", place(rule)))
-            }
+            Why::UnknownClient(rule) => (
+                "denied at",
+                format!(": {} depends on the client", place(rule)),
+            ),
             Why::DefaultDeny => ("denied at", ": no policy allows it".to_owned()),
             Why::NoRoute => ("no route at", String::new()),
         };
