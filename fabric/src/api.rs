@@ -30,7 +30,7 @@ pub use access_policy::{
     AccessPolicy, AccessPolicySpec, Action, PrivilegedAccessPolicy, WorkloadSetOrSelector,
 };
 pub use annotation::{Annotation, Expiry, ServiceLimits, TimeError, parse_limit, parse_time};
-pub use compatibility::{COMPATIBILITY, Compatibility, CompatibilityError};
+pub use compatibility::{Compatibility, CompatibilityError};
 pub use condition::{Condition, ConditionStatus};
 pub use duration::Duration;
 pub use export::{Export, ExportSpec};

@@ -58,12 +58,17 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
         let verdict = world.map_or(Err("no_snapshot"), |world| link.verify(world));
         if let Err(reason) = verdict {
             tracing::warn!(peer = %link.peer(), reason, "a peer isn't accepted any more");
-            link.cut();
+            link.cut(reason);
             cut += 1;
         }
     }
     state.compat.idle.keep(|link| !link.is_cut());
     cut
+}
+
+/// Gives up the connections that wait for use.
+pub(crate) fn drain(state: &State) {
+    state.compat.idle.keep(|_| false);
 }
 
 /// Leaves the connections that wait for use and were made with another certificate than the one

@@ -1,22 +1,38 @@
 //! Carries the bytes between a socket and a tunnel, both ways.
+//!
+//! Nothing is held here: what is read is sealed before the task lets go of the thread, and what is
+//! received is written by the connection's reader right where it was opened. So an idle tunnel has
+//! no buffer, and a busy one uses the one that its thread has.
 
-use std::io;
+use std::cell::RefCell;
+use std::io::{self, IoSlice, Read as _};
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use bytes::BufMut;
-use tokio::io::{AsyncWriteExt, Interest};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::time::Instant;
 
 use crate::decision::End;
+use crate::limits::Quiet;
 use crate::live::Entry;
 use crate::metrics::{Bytes, Metrics, Side};
-use crate::tunnel::Tunnel;
-use crate::tunnel::frame::{self, MAX_DATA};
+use crate::tunnel::{MAX_TURN, PassedOn, Sink, Tunnel};
 
-/// The first read of a connection: most requests fit, and idle connections hold none of it.
-const FIRST_READ: usize = 4 * 1024;
+/// What is read at once of a connection that carries little: most requests, whole. A read that
+/// fills it is a sign of more.
+const LITTLE: usize = 16 * 1024;
+
+/// Little reads in a row after which a connection doesn't carry much any more.
+const LITTLE_READS: u32 = 4;
+
+thread_local! {
+    /// What is read and not yet sealed: used between two points where a task can wait, so that
+    /// one of them for each thread is enough.
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_TURN]);
+}
 
 /// The counters of one side.
 #[derive(Clone, Debug)]
@@ -25,33 +41,46 @@ pub(crate) struct Counters {
     from_peer: Bytes,
 }
 
+/// A socket that takes what comes out of a tunnel.
+struct Delivery {
+    socket: TcpStream,
+    entry: Arc<Entry>,
+    from_peer: Bytes,
+}
+
 /// Carries until both directions have ended, one fails, or the connection is cut.
 ///
 /// A side that ends its direction has that passed on while the other direction goes on. What ends
 /// otherwise is ended by RST, so that nobody takes a part for the whole.
 pub(crate) async fn carry(
-    mut socket: TcpStream,
+    socket: TcpStream,
     tunnel: Tunnel,
-    entry: &Entry,
+    entry: &Arc<Entry>,
     counters: &Counters,
-    idle: Duration,
+    quiet: Quiet,
 ) -> End {
+    let delivery = Arc::new(Delivery {
+        socket,
+        entry: Arc::clone(entry),
+        from_peer: counters.from_peer.clone(),
+    });
+    let socket = &delivery.socket;
+    tunnel.deliver_to(Arc::clone(&delivery) as Arc<dyn Sink>);
     let end = {
-        let (reader, writer) = socket.split();
         let both = async {
             tokio::try_join!(
-                outwards(&reader, &tunnel, entry, counters),
-                inwards(writer, &tunnel, entry, counters),
+                inwards(socket, &tunnel, entry),
+                outwards(socket, &tunnel, entry, counters),
             )
         };
         tokio::select! {
             biased;
             result = both => result.map_or_else(|end| end, |_| End::Complete),
             end = entry.until_cut() => end,
-            () = idled(entry, idle) => End::Idle,
+            () = idled(entry, quiet) => End::Idle,
             // A direction that is over or waits for the other side notices neither.
             broken = tunnel.broken() => broken.into(),
-            () = aborted(&reader) => End::Aborted,
+            () = aborted(socket) => End::Aborted,
         }
     };
     if end != End::Complete {
@@ -62,70 +91,140 @@ pub(crate) async fn carry(
 }
 
 async fn outwards(
-    reader: &ReadHalf<'_>,
+    socket: &TcpStream,
     tunnel: &Tunnel,
     entry: &Entry,
     counters: &Counters,
 ) -> Result<(), End> {
-    let mut size = FIRST_READ;
+    let mut little = 0;
+    let mut is_bulk = false;
     loop {
-        let room = tunnel.credit().await?.min(size);
-        reader.readable().await.map_err(|_| End::Aborted)?;
-        let mut buffer = frame::data_buffer(room).limit(room);
-        let length = match reader.try_read_buf(&mut buffer) {
-            Ok(0) => return Ok(tunnel.end().await?),
+        let credit = tunnel.credit().await?;
+        socket.readable().await.map_err(|_| End::Aborted)?;
+        let (read, sent) = if is_bulk {
+            // The turn first: what is read then is sealed while it is in the core's own cache.
+            let mut turn = tunnel.turn().await?;
+            read(socket, credit.min(MAX_TURN), |bytes| turn.send(bytes))
+        } else {
+            tunnel.room().await?;
+            read(socket, credit.min(LITTLE), |bytes| tunnel.put(bytes))
+        };
+        let length = match read {
+            Ok(0) => {
+                entry.half_closed.store(true, Ordering::Relaxed);
+                return Ok(tunnel.end()?);
+            }
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return Err(End::Aborted),
         };
-        // A full read asks for a larger one, a small one for less.
-        if length == size {
-            size = (size * 4).min(MAX_DATA);
-        } else if length < size / 8 {
-            size = (size / 2).max(FIRST_READ);
-        }
         counters.to_peer.inc_by(length as u64);
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
-        tunnel.send(buffer.into_inner()).await?;
+        sent?;
+        little = if length < LITTLE { little + 1 } else { 0 };
+        is_bulk = little < if is_bulk { LITTLE_READS } else { 1 };
     }
 }
 
-async fn inwards(
-    mut writer: WriteHalf<'_>,
-    tunnel: &Tunnel,
-    entry: &Entry,
-    counters: &Counters,
-) -> Result<(), End> {
-    while let Some(bytes) = tunnel.receive().await? {
-        writer.write_all(&bytes).await.map_err(|_| End::Aborted)?;
-        let length = bytes.len();
-        counters.from_peer.inc_by(length as u64);
-        entry.from_peer.fetch_add(length as u64, Ordering::Relaxed);
-        tunnel.passed_on(length);
+/// Reads what is there, and has it sent; a failure to send is no failure to read.
+fn read<E>(
+    socket: &TcpStream,
+    most: usize,
+    send: impl FnOnce(&[u8]) -> Result<(), E>,
+) -> (io::Result<usize>, Result<(), E>) {
+    READ.with_borrow_mut(|buffer| {
+        let room = buffer.get_mut(..most).unwrap_or_default();
+        // A read that leaves room was the last for now: the next would only find that out.
+        let mut last = None;
+        let read = socket.try_io(Interest::READABLE, || {
+            let length = (&*SockRef::from(socket)).read(room)?;
+            if length > 0 && length < room.len() {
+                last = Some(length);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(length)
+        });
+        let read = last.map_or(read, Ok);
+        let bytes = read.as_ref().ok().and_then(|length| room.get(..*length));
+        let sent = match bytes {
+            Some(bytes) if !bytes.is_empty() => send(bytes),
+            _ => Ok(()),
+        };
+        (read, sent)
+    })
+}
+
+async fn inwards(socket: &TcpStream, tunnel: &Tunnel, entry: &Entry) -> Result<(), End> {
+    loop {
+        match tunnel.pass_on()? {
+            PassedOn::All => tunnel.noticed().await,
+            PassedOn::Full => socket.writable().await.map_err(|_| End::Aborted)?,
+            PassedOn::End => {
+                entry.half_closed.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            PassedOn::Failed => return Err(End::Aborted),
+        }
     }
-    writer.shutdown().await.map_err(|_| End::Aborted)
 }
 
 /// Waits until the socket's other side has broken the connection off.
-pub(crate) async fn aborted(reader: &ReadHalf<'_>) {
+pub(crate) async fn aborted(socket: &TcpStream) {
     // A failure to wait is found by whoever reads.
-    if reader.ready(Interest::ERROR).await.is_err() {
+    if socket.ready(Interest::ERROR).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
-pub(crate) async fn idled(entry: &Entry, idle: Duration) {
-    if idle.is_zero() {
+pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
+    if limit.open.is_zero() && limit.half_closed.is_zero() {
         return std::future::pending().await;
     }
-    let mut last = entry.bytes();
-    let mut quiet = 0;
-    while quiet < 4 {
-        tokio::time::sleep(idle / 4).await;
+    // Where one of the two is for ever, it is asked now and then which of them counts.
+    let shortest = [limit.open, limit.half_closed].into_iter();
+    let step = shortest.filter(|time| !time.is_zero()).min();
+    let step = step.unwrap_or(limit.open) / 4;
+    let (mut last, mut since) = (entry.bytes(), Instant::now());
+    loop {
+        tokio::time::sleep(step).await;
         let now = entry.bytes();
-        quiet = if now == last { quiet + 1 } else { 0 };
-        last = now;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        let limit = match entry.half_closed.load(Ordering::Relaxed) {
+            true => limit.half_closed,
+            false => limit.open,
+        };
+        if !limit.is_zero() && since.elapsed() >= limit {
+            return;
+        }
+    }
+}
+
+// === impl Delivery ===
+
+impl Sink for Delivery {
+    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let whole: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut part = None;
+        let written = self.socket.try_io(Interest::WRITABLE, || {
+            let length = SockRef::from(&self.socket).send_vectored(slices)?;
+            if length < whole {
+                part = Some(length);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(length)
+        });
+        let length = part.map_or(written, Ok)?;
+        self.from_peer.inc_by(length as u64);
+        let carried = &self.entry.from_peer;
+        carried.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        SockRef::from(&self.socket).shutdown(Shutdown::Write)
     }
 }
 

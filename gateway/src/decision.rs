@@ -1,7 +1,10 @@
 //! What is decided of connections, and the log of it.
 //!
-//! One event per connection and side at target `weft::decision` when it is decided, and one when
-//! it ends.
+//! One line per connection and side when it is decided, and one when it ends: in a file of its own
+//! where one is named, and else as events at target `weft::decision`.
+
+mod line;
+pub(crate) mod log;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,7 +17,10 @@ use fabric::policy::{self, Rule};
 use fabric::snapshot::Snapshot;
 
 use crate::metrics::{Metrics, Side};
+use crate::state::State;
 use crate::tunnel::{Broken, Reason};
+
+use line::{Ended, Line};
 
 /// What is decided of a connection; the order is the order in which one failure among several
 /// sources tells more than another.
@@ -89,6 +95,8 @@ pub struct Record<'a> {
     pub via: &'a [PeerName],
     /// What else there is to say, for people.
     pub detail: &'a str,
+    /// The trace that the connection belongs to, where there is one.
+    pub trace: Option<&'a str>,
 }
 
 /// How a connection that was let through ended.
@@ -209,8 +217,14 @@ impl Record<'_> {
     }
 
     /// Writes the decision to the log and counts it.
-    pub fn write(&self, metrics: &Metrics) {
-        self.count(metrics);
+    pub(crate) fn write(&self, state: &State) {
+        self.count(&state.metrics);
+        if let Some(log) = &state.decisions {
+            return log.add(&Line::of(self, None), &state.metrics);
+        }
+        if !tracing::enabled!(target: "weft::decision", tracing::Level::INFO) {
+            return;
+        }
         let action = match self.outcome {
             Outcome::Allowed => "allow",
             _ => "deny",
@@ -242,36 +256,31 @@ impl Record<'_> {
             "connection decided",
         );
     }
-}
 
-/// Writes the end of a connection to the log and counts it.
-pub fn write_end(
-    metrics: &Metrics,
-    side: Side,
-    request: &str,
-    end: End,
-    bytes: (u64, u64),
-    duration: Duration,
-) {
-    metrics
-        .connections_ended
-        .get_or_create(&side.reason(end.as_str()))
-        .inc();
-    let by_peer = match end {
-        End::ByPeer(reason) => Some(reason.as_str()),
-        _ => None,
-    };
-    tracing::info!(
-        target: "weft::decision",
-        side = side.as_str(),
-        request,
-        end = end.as_str(),
-        by_peer,
-        bytes.to_peer = bytes.0,
-        bytes.from_peer = bytes.1,
-        duration_ms = duration.as_millis() as u64,
-        "connection ended",
-    );
+    /// Writes the end of a connection to the log and counts it.
+    pub(crate) fn write_end(&self, state: &State, end: End, bytes: (u64, u64), duration: Duration) {
+        let label = self.side.reason(end.as_str());
+        state.metrics.connections_ended.get_or_create(&label).inc();
+        if let Some(log) = &state.decisions {
+            let ended = Ended::new(end, bytes, duration);
+            return log.add(&Line::of(self, Some(ended)), &state.metrics);
+        }
+        let by_peer = match end {
+            End::ByPeer(reason) => Some(reason.as_str()),
+            _ => None,
+        };
+        tracing::info!(
+            target: "weft::decision",
+            side = self.side.as_str(),
+            request = self.request,
+            end = end.as_str(),
+            by_peer,
+            bytes.to_peer = bytes.0,
+            bytes.from_peer = bytes.1,
+            duration_ms = duration.as_millis() as u64,
+            "connection ended",
+        );
+    }
 }
 
 // === impl End ===

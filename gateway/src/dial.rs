@@ -1,30 +1,29 @@
 //! Connecting to a peer's gateways.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use rustls::ClientConfig;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::compat;
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
-use crate::resolve::{connect, share};
+use crate::resolve::{authority, race};
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
-use crate::tunnel::{Connection, ConnectionFacts};
+use crate::tls::{self, ALPN_WEFT, TLS_BUFFER, handshake};
+use crate::tunnel::{Connection, ConnectionFacts, Link};
 use crate::world::World;
-
-/// Until the next of a peer's gateways is tried beside one that doesn't answer.
-const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
 pub(crate) async fn connection(
@@ -146,24 +145,13 @@ pub(crate) async fn each<T, F: Future<Output = Result<T, DialError>>>(
     }
     let start = rand::random_range(0..gateways.len());
     gateways.rotate_left(start);
-    let mut gateways = gateways.into_iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut last = none();
-    loop {
-        let next = gateways.next();
-        let is_last = next.is_none();
-        if let Some(gateway) = next {
-            attempts.push(Box::pin(attempt(gateway)));
-        }
-        tokio::select! {
-            attempt = attempts.next() => match attempt {
-                Some(Ok(done)) => return Ok(done),
-                Some(Err(error)) => last = error,
-                None => return Err(last),
-            },
-            () = sleep(STAGGER), if !is_last => {}
-        }
-    }
+    let attempts: Vec<_> = gateways
+        .into_iter()
+        .map(|gateway| Box::pin(attempt(gateway)))
+        .collect();
+    race(attempts)
+        .await
+        .map_err(|last| last.unwrap_or_else(none))
 }
 
 async fn dial_one(
@@ -172,14 +160,34 @@ async fn dial_one(
     peer: &PeerName,
     gateway: Gateway,
 ) -> Result<Arc<Connection>, DialError> {
-    let (stream, facts) = secure(state, world, peer, &gateway).await?;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
-        return Err(DialError {
-            reason: "no_protocol",
-            text: format!("{peer} at {} doesn't speak weft/1", facts.address),
-        });
+    #[cfg(test)]
+    if let Some(network) = &state.network {
+        return network.dial(state, world, peer, &gateway).await;
     }
-    let start = link::start(state, stream.into(), facts);
+    let no_protocol = |address| DialError {
+        reason: "no_protocol",
+        text: format!("{peer} at {address} doesn't speak weft/1"),
+    };
+    let (link, facts) = if compat::is_spoken(&world.snapshot, peer) {
+        let (stream, facts) = secure(state, world, peer, &gateway).await?;
+        if stream.get_ref().1.alpn_protocol() != Some(ALPN_WEFT) {
+            return Err(no_protocol(facts.address));
+        }
+        // It could have been another dialect, so the stream has its protection already.
+        (Link::plain(stream), facts)
+    } else {
+        let (socket, address) = socket(state, peer, &gateway).await?;
+        let secured = of_gateway(state, world, peer, &gateway, |config| {
+            handshake::connect(config, tls::server_name(peer), socket)
+        });
+        let secured = secured.await?;
+        if !secured.is_weft {
+            return Err(no_protocol(address));
+        }
+        let facts = facts(world, peer, &gateway, address, secured.chain);
+        (secured.link, facts)
+    };
+    let start = link::start(state, link, facts);
     let started = timeout(state.config.timeouts.handshake, start).await;
     started.unwrap_or_else(|_| {
         Err(DialError {
@@ -196,26 +204,74 @@ pub(crate) async fn secure(
     peer: &PeerName,
     gateway: &Gateway,
 ) -> Result<(TlsStream<TcpStream>, ConnectionFacts), DialError> {
-    let target = format!("{}:{}", gateway.host, gateway.port);
-    let error = |reason: &'static str, text: &dyn std::fmt::Display| DialError {
+    let (socket, address) = socket(state, peer, gateway).await?;
+    let stream = of_gateway(state, world, peer, gateway, |config| {
+        TlsConnector::from(config).connect(tls::server_name(peer), socket)
+    });
+    let mut stream = stream.await?;
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let chain = session
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect();
+    let facts = facts(world, peer, gateway, address, chain);
+    Ok((stream, facts))
+}
+
+fn facts(
+    world: &World,
+    peer: &PeerName,
+    gateway: &Gateway,
+    address: SocketAddr,
+    chain: Vec<CertificateDer<'static>>,
+) -> ConnectionFacts {
+    ConnectionFacts {
+        peer: peer.clone(),
+        dialled: true,
+        address,
+        gateway: Some(gateway.clone()),
+        chain,
+        own: world.identity.fingerprint(),
+        made: UnixTime::now(),
+    }
+}
+
+fn failed(
+    peer: &PeerName,
+    gateway: &Gateway,
+    reason: &'static str,
+    text: &dyn std::fmt::Display,
+) -> DialError {
+    let target = authority(&gateway.host, gateway.port.get());
+    DialError {
         reason,
         text: format!("connect to {target} of {peer}: {text}"),
-    };
+    }
+}
+
+/// A TCP connection to one of a peer's gateways, and to which address.
+async fn socket(
+    state: &State,
+    peer: &PeerName,
+    gateway: &Gateway,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
     let timeouts = &state.config.timeouts;
     let connect = async {
-        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
         let addresses = state
             .resolve_gateways
             .resolve(&gateway.host, gateway.port.get())
             .await?;
-        let share = share(timeouts.dial, addresses.len());
-        for address in addresses {
-            match connect(address, share).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let attempts = addresses.into_iter().map(|address| async move {
+            let socket = TcpStream::connect(address).await?;
+            Ok((socket, address))
+        });
+        race(attempts).await.map_err(|last| {
+            last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        })
     };
     let (socket, address) = match timeout(timeouts.dial, connect).await {
         Ok(Ok(connected)) => connected,
@@ -223,34 +279,24 @@ pub(crate) async fn secure(
         Err(_) => return Err(error("connect_timeout", &"timed out")),
     };
     prepare(&socket);
+    Ok((socket, address))
+}
+
+/// A handshake with a peer's gateway, in time.
+async fn of_gateway<T, F: Future<Output = io::Result<T>>>(
+    state: &State,
+    world: &World,
+    peer: &PeerName,
+    gateway: &Gateway,
+    handshake: impl FnOnce(Arc<ClientConfig>) -> F,
+) -> Result<T, DialError> {
+    let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
     let config = world
         .client(peer)
         .map_err(|failure| error("tls", &failure))?;
-    let handshake = async {
-        let name = tls::server_name(peer);
-        let mut stream = TlsConnector::from(config)
-            .connect(name, socket)
-            .await
-            .map_err(|failure| error(tls::failure(&failure), &failure))?;
-        let (_, session) = stream.get_mut();
-        session.set_buffer_limit(Some(TLS_BUFFER));
-        let chain = session
-            .peer_certificates()
-            .unwrap_or_default()
-            .iter()
-            .map(|certificate| certificate.clone().into_owned())
-            .collect();
-        let facts = ConnectionFacts {
-            peer: peer.clone(),
-            dialled: true,
-            address,
-            gateway: Some(gateway.clone()),
-            chain,
-            own: world.identity.fingerprint(),
-        };
-        Ok((stream, facts))
-    };
-    timeout(timeouts.handshake, handshake)
-        .await
-        .unwrap_or_else(|_| Err(error("timeout", &"the handshake timed out")))
+    match timeout(state.config.timeouts.handshake, handshake(config)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(failure)) => Err(error(tls::failure(&failure), &failure)),
+        Err(_) => Err(error("timeout", &"the handshake timed out")),
+    }
 }

@@ -11,14 +11,15 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
+use crate::decision::{Outcome, Record};
 use crate::judge;
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::{self, ExportAdmission};
 use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::relay;
-use crate::resolve;
+use crate::resolve::{authority, race};
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnel::connection::Closed;
@@ -44,6 +45,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         export: Some(&open.export),
         via: &open.via,
         detail: "",
+        trace: None,
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
@@ -70,11 +72,16 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.detail = refused.as_str();
         return refuse(&record, tunnel);
     }
-    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-    let Some(_slot) = state.tunnels.take(&peer, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "tunnels of the peer";
-        return refuse(&record, tunnel);
+    let slot =
+        admission::message(world, &open).and_then(|()| admission::tunnel(&state, world, &peer));
+    let _slot = match slot {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
     record.outcome = outcome;
@@ -86,10 +93,20 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, tunnel);
     };
+    let _admission = match ExportAdmission::of(&state, world, export) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
+    };
     if let Some(import) = world.relayed(export) {
-        return relay::serve(&state, world, tunnel, &open, import, record).await;
+        return Box::pin(relay::serve(&state, world, tunnel, &open, import, record)).await;
     }
-    let (socket, host, target) = match connect(&state, world, export).await {
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let (socket, host, target) = match Box::pin(connect(&state, world, export)).await {
         Ok(connected) => connected,
         Err((outcome, text)) => {
             record.outcome = outcome;
@@ -110,26 +127,19 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     };
     let detail = target.to_string();
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(&state);
     tunnel.accept();
     let entry = registered.entry();
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
-    let end = carry(socket, tunnel, entry, counters, idle).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    let end = carry(socket, tunnel, entry, counters, quiet).await;
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
 /// Refuses a tunnel; the log may be spared it, the counters not.
 pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
     if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
-        record.write(&state.metrics);
+        record.write(&state);
     } else {
         record.count(&state.metrics);
     }
@@ -166,29 +176,28 @@ pub(crate) async fn connect(
                     .map_err(|reason| (Outcome::ExportUnreachable, reason))?,
             ),
         };
-        let share = resolve::share(state.config.timeouts.connect, addresses.len());
         let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let mut last = unreachable(&host, port, &none);
-        for address in addresses {
-            // Each address by itself: what a name resolves to can change at any time.
-            let checked = match &export.host {
-                Some(host) => world.check_target(host, address.ip()),
-                None => world.guard.check_address(address.ip(), None),
-            };
-            if let Err(refusal) = checked {
-                last = refused(refusal.to_string());
-                continue;
-            }
-            if is_own(state, address).await {
-                last = refused(format!("{address} is the gateway's own"));
-                continue;
-            }
-            match resolve::connect(address, share).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) => last = unreachable(&host, port, &error),
-            }
-        }
-        Err(last)
+        let attempts = addresses.into_iter().map(|address| {
+            let (host, refused) = (&host, &refused);
+            Box::pin(async move {
+                // Each address by itself: what a name resolves to can change at any time.
+                let checked = match &export.host {
+                    Some(host) => world.check_target(host, address.ip()),
+                    None => world.guard.check_address(address.ip(), None),
+                };
+                checked.map_err(|refusal| refused(refusal.to_string()))?;
+                if is_own(state, address).await {
+                    let text = "is the gateway's own; what is imported is exported by its Service";
+                    return Err(refused(format!("{address} {text}")));
+                }
+                let socket = TcpStream::connect(address).await;
+                let socket = socket.map_err(|error| unreachable(host, port, &error))?;
+                Ok((socket, address))
+            })
+        });
+        race(attempts)
+            .await
+            .map_err(|last| last.unwrap_or_else(|| unreachable(&host, port, &none)))
     };
     let (socket, address) = timeout(state.config.timeouts.connect, connect)
         .await
@@ -208,7 +217,7 @@ fn spread(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn unreachable(host: &str, port: u16, error: &io::Error) -> (Outcome, String) {
-    let text = format!("connect to {}:{port}: {error}", host.escape_default());
+    let text = format!("connect to {}: {error}", authority(host, port));
     (Outcome::ExportUnreachable, text)
 }
 

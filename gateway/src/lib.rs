@@ -17,6 +17,7 @@ pub mod decision;
 mod dial;
 mod export;
 pub mod gateway;
+pub mod health;
 mod heartbeat;
 mod import;
 pub mod judge;
@@ -29,10 +30,12 @@ mod pool;
 mod reach;
 mod relay;
 mod resolve;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod tls;
 pub mod tunnel;
 mod world;
 
-pub use config::{Config, IdentityFiles, StatusProvider, Timeouts};
+pub use config::{Config, DecisionLog, IdentityFiles, StatusProvider, Timeouts, TraceExport};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};

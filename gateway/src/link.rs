@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use fabric::name::PeerName;
 use rustls_pki_types::UnixTime;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
 
 use crate::compat;
 use crate::export;
+use crate::limits::Limit;
 use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::pool::DialError;
 use crate::state::State;
 use crate::tls;
 use crate::tunnel::connection::{Closed, EstablishError, establish};
 use crate::tunnel::frame::Open;
-use crate::tunnel::{Accept, Connection, ConnectionFacts, Tunnel};
+use crate::tunnel::{Accept, Connection, ConnectionFacts, Link, Tunnel};
 use crate::world::World;
 
 /// What a connection asks of the gateway.
@@ -25,19 +24,19 @@ struct Serve(Arc<State>);
 /// Exchanges the hello, takes the connection into the pool and runs it.
 pub(crate) async fn start(
     state: &Arc<State>,
-    mut stream: TlsStream<TcpStream>,
+    link: Link,
     facts: ConnectionFacts,
 ) -> Result<Arc<Connection>, DialError> {
-    let (hello, buffer) = establish(&mut stream)
+    let (connection, incoming) = establish(facts, link)
         .await
         .map_err(|error| failed(&error))?;
-    let (connection, outgoings) = Connection::new(facts, hello);
     let role = if connection.facts().dialled {
         "dial"
     } else {
         "accept"
     };
     if !state.pool.add(&connection) {
+        state.metrics.limit(Limit::ConnectionsPerPeer);
         return Err(DialError {
             reason: "limit",
             text: format!("{} has too many connections", connection.facts().peer),
@@ -66,7 +65,7 @@ pub(crate) async fn start(
     let (task, state) = (Arc::clone(&connection), Arc::clone(state));
     let tasks = state.tasks.clone();
     tasks.spawn(async move {
-        let run = Box::pin(Arc::clone(&task).run(stream, buffer, outgoings, accept));
+        let run = Box::pin(Arc::clone(&task).run(incoming, accept));
         state.stop.run_until_cancelled(run).await;
         task.close(Closed::Done);
         state.pool.remove(&task);
@@ -153,11 +152,16 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
 }
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
-/// now.
+/// now, or to a gateway that isn't the peer's any more.
 pub(crate) fn retire_others(state: &State, world: &World) {
     for connection in state.pool.all() {
-        if connection.facts().own != world.identity.fingerprint() {
+        let facts = connection.facts();
+        let remote = world.snapshot.remotes.get(&facts.peer);
+        let is_gone = |gateway| remote.is_none_or(|remote| !remote.gateways.contains(gateway));
+        if facts.own != world.identity.fingerprint() {
             connection.retire("the certificate was replaced");
+        } else if facts.gateway.as_ref().is_some_and(is_gone) {
+            connection.retire("the gateway isn't the peer's any more");
         }
     }
     compat::retire_others(state, world);

@@ -1,34 +1,30 @@
 //! The gateway's one open port: TLS, and behind it tunnels or a little HTTP.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
+use fabric::api;
 use fabric::name::PeerName;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ProtocolVersion;
+use rustls_pki_types::UnixTime;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::compat;
-use crate::limits::{self, Slot, Slots};
+use crate::health;
+use crate::limits::{self, Limit, Slot, Slots};
 use crate::link;
 use crate::state::State;
-use crate::tls::{self, ALPN_WEFT, TLS_BUFFER};
+use crate::tls::handshake::{self, Greeting, Secured};
+use crate::tls::{self, TLS_BUFFER};
 use crate::tunnel::ConnectionFacts;
 
 /// After a failed accept, mostly for want of descriptors: until some are free.
@@ -37,15 +33,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a handshake is left alone while others wait for its place: two round trips around the
 /// world, and some.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A request's header: nobody needs longer for a health check.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A whole request with its answer, however slowly the other side reads.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The largest header of a request.
-const MAX_HEADER: usize = 16 * 1024;
 
 /// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
 /// the host has no IPv6.
@@ -141,12 +128,14 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
-        let Some(slot) = state
-            .handshakes
-            .take(&network(address.ip()), limits::HANDSHAKES_PER_ADDRESS)
-        else {
-            failed(&state, address, "limit", "handshakes of the address");
-            continue;
+        let in_progress = limits::HANDSHAKES - door.handshakes.available_permits();
+        let slot = match admit(&state, address, in_progress) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                failed(&state, address, "limit", limit.words());
+                continue;
+            }
         };
         let place = door.begin(permit);
         let give_way = CancellationToken::clone(&place.give_way);
@@ -162,6 +151,23 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             }
         });
     }
+}
+
+/// Whether there is room for one more handshake.
+fn admit(state: &State, address: SocketAddr, in_progress: usize) -> Result<Slot<IpAddr>, Limit> {
+    let world = state.world();
+    let limits = world.as_ref().map(|world| &world.snapshot.limits);
+    let configured = |of: fn(&api::Limits) -> u32| limits.map_or(0, of);
+    let most = limits::bound(limits::HANDSHAKES, configured(|limits| limits.handshakes));
+    if in_progress > most {
+        return Err(Limit::Handshakes);
+    }
+    let most = limits::bound(
+        limits::HANDSHAKES_PER_ADDRESS,
+        configured(|limits| limits.handshakes_per_address),
+    );
+    let slot = state.handshakes.take(&network(address.ip()), most);
+    slot.ok_or(Limit::HandshakesPerAddress)
 }
 
 // === impl Door ===
@@ -239,9 +245,15 @@ fn failed(state: &State, address: SocketAddr, reason: &'static str, detail: &str
     }
 }
 
+/// What was agreed with whoever connected.
+enum Agreed {
+    Weft(Secured),
+    Http(Box<TlsStream<TcpStream>>),
+}
+
 async fn handle(
     state: Arc<State>,
-    socket: TcpStream,
+    mut socket: TcpStream,
     address: SocketAddr,
     handshake: (Place, Slot<IpAddr>),
     http: Http,
@@ -251,32 +263,39 @@ async fn handle(
     let Some(world) = state.world() else {
         return refused("no_snapshot", "");
     };
-    let limit = state.config.timeouts.handshake;
-    let acceptor = TlsAcceptor::from(Arc::clone(&world.server));
-    let mut stream = match timeout(limit, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => stream,
+    let limits = &world.snapshot.limits;
+    let limit = limits::time(state.config.timeouts.handshake, limits.handshake_timeout);
+    let config = Arc::clone(&world.server);
+    let secure = async {
+        Ok(match handshake::greeting(&mut socket).await? {
+            Greeting::Weft(received) => {
+                Agreed::Weft(handshake::accept(config, socket, received).await?)
+            }
+            Greeting::Other(accepted) => {
+                let handshake = StartHandshake::from_parts(*accepted, socket);
+                Agreed::Http(Box::new(handshake.into_stream(config).await?))
+            }
+        })
+    };
+    let agreed = match timeout(limit, Box::pin(secure)).await {
+        Ok(Ok(agreed)) => agreed,
         Ok(Err(error)) => return refused(tls::failure(&error), &error.to_string()),
         Err(_) => return refused("timeout", ""),
     };
-    let (_, session) = stream.get_mut();
-    session.set_buffer_limit(Some(TLS_BUFFER));
-    let chain: Vec<_> = session
-        .peer_certificates()
-        .unwrap_or_default()
-        .iter()
-        .map(|certificate| certificate.clone().into_owned())
-        .collect();
+    let chain = match &agreed {
+        Agreed::Weft(secured) => secured.chain.clone(),
+        Agreed::Http(stream) => {
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let owned = shown
+                .iter()
+                .map(|certificate| certificate.clone().into_owned());
+            owned.collect()
+        }
+    };
     let peer = match world.client_peer(&chain) {
         Ok(peer) => peer,
         Err(error) => return refused(error.as_str(), ""),
     };
-    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
-    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &peer);
-    // Agreed before the peer was known.
-    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
-    if is_old && (is_weft || !speaks_clusterlink) {
-        return refused("tls_version", "");
-    }
     let facts = ConnectionFacts {
         peer,
         dialled: false,
@@ -284,53 +303,54 @@ async fn handle(
         gateway: None,
         chain,
         own: world.identity.fingerprint(),
+        made: UnixTime::now(),
     };
-    if !is_weft && speaks_clusterlink {
-        drop(handshake);
-        return compat::export::serve(state, stream, facts).await;
+    let mut stream = match agreed {
+        Agreed::Weft(secured) => {
+            return match timeout(limit, link::start(&state, secured.link, facts)).await {
+                Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
+                Ok(Err(error)) => refused(error.reason, &error.text),
+                Err(_) => refused("timeout", ""),
+            };
+        }
+        Agreed::Http(stream) => stream,
+    };
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER));
+    let speaks_clusterlink = compat::is_spoken(&world.snapshot, &facts.peer);
+    // Agreed before the peer was known.
+    let is_old = session.protocol_version() != Some(ProtocolVersion::TLSv1_3);
+    if is_old && !speaks_clusterlink {
+        return refused("tls_version", "");
     }
-    if !is_weft {
-        drop(handshake);
-        let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
-        let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
-            return refused("limit", "requests of the peer");
-        };
-        state.metrics.handshake("accept", "ok");
-        return serve_http(&state, TokioIo::new(stream)).await;
+    drop(handshake);
+    if speaks_clusterlink {
+        return compat::export::serve(state, *stream, facts).await;
     }
-    match timeout(limit, link::start(&state, stream.into(), facts)).await {
-        Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
-        Ok(Err(error)) => refused(error.reason, &error.text),
-        Err(_) => refused("timeout", ""),
-    }
+    let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
+    let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
+        state.metrics.limit(Limit::HttpConnections);
+        return refused("limit", Limit::HttpConnections.words());
+    };
+    state.metrics.handshake("accept", "ok");
+    let header = limits::size(limits::HEADER_BYTES, limits.header_bytes);
+    health::serve(*stream, header, || _ = state.metrics.http_requests.inc()).await;
 }
 
-async fn serve_http(state: &Arc<State>, stream: TokioIo<TlsStream<TcpStream>>) {
-    let state = Arc::clone(state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        state.metrics.http_requests.inc();
-        async move { Ok::<_, Infallible>(answer(&request)) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER)
-        // One request each: no connection outlives the certificate that it was accepted by.
-        .keep_alive(false)
-        .serve_connection(stream, service);
-    match timeout(HTTP_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),
-        Err(_) => tracing::debug!("http connection took too long"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::NOT_FOUND, "there is nothing here\n"),
-    };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response
+    #[tokio::test]
+    async fn row_90_connections_show_signs_of_life_where_nothing_is_sent() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let socket = socket.unwrap();
+        prepare(&socket);
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
+    }
 }

@@ -4,7 +4,9 @@
 //! A resumed session would skip the check of the certificate, so neither tickets nor stored
 //! sessions exist on either side.
 
+pub(crate) mod handshake;
 pub(crate) mod identity;
+mod record;
 pub(crate) mod verify;
 
 use std::io;
@@ -29,8 +31,8 @@ pub(crate) const ALPN_WEFT: &[u8] = b"weft/1";
 /// The ALPN of what the gateway port serves by HTTP.
 const ALPN_HTTP: &[u8] = b"http/1.1";
 
-/// Unencrypted bytes that TLS takes in one go; the default would split our writes.
-pub(crate) const TLS_BUFFER: usize = 256 * 1024;
+/// Unencrypted bytes that TLS takes in one go where rustls reads and writes the records.
+pub(crate) const TLS_BUFFER: usize = 64 * 1024;
 
 /// The cryptography: AES-128 first (ChaCha20 is five times slower where AES has instructions),
 /// X25519MLKEM768 first.
@@ -96,6 +98,8 @@ pub(crate) fn server(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    // The records behind the handshake are read and written by `record`.
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 
@@ -123,6 +127,7 @@ pub(crate) fn client(
     }
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
+    config.enable_secret_extraction = true;
     Ok(Arc::new(config))
 }
 

@@ -2,11 +2,15 @@
 
 pub mod connection;
 pub mod frame;
-pub mod outbox;
+pub mod link;
+mod outbox;
+pub mod parser;
 /// Why tunnels are refused and reset.
 pub mod reason;
 pub mod stream;
 
 pub use connection::{Accept, Connection, ConnectionFacts};
+pub use link::Link;
+pub use outbox::BATCH as MAX_TURN;
 pub use reason::Reason;
-pub use stream::{Broken, Tunnel};
+pub use stream::{Broken, PassedOn, Sink, Tunnel};

@@ -2,7 +2,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use super::Metadata;
+use super::{Compatibility, Metadata};
 use crate::name::Kind;
 
 /// An annotation of ours that somebody writes into the repository, and that decides something.
@@ -16,6 +16,8 @@ pub enum Annotation {
     MaxConnections,
     /// New connections in a second through an Import, or to an Export.
     ConnectionsPerSecond,
+    /// What other than `weft/1` is spoken with a Peer.
+    Compatibility,
 }
 
 /// A text that is no moment in time.
@@ -48,11 +50,12 @@ pub struct ServiceLimits {
 
 impl Annotation {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Peers,
         Self::Expires,
         Self::MaxConnections,
         Self::ConnectionsPerSecond,
+        Self::Compatibility,
     ];
 
     /// The key.
@@ -63,6 +66,7 @@ impl Annotation {
             Self::Expires => "weft.dev/expires",
             Self::MaxConnections => "weft.dev/max-connections",
             Self::ConnectionsPerSecond => "weft.dev/connections-per-second",
+            Self::Compatibility => "weft.dev/compatibility",
         }
     }
 
@@ -94,6 +98,7 @@ impl Annotation {
             Self::Peers => &[Kind::PrivilegedAccessPolicy],
             Self::Expires => &[Kind::AccessPolicy, Kind::PrivilegedAccessPolicy],
             Self::MaxConnections | Self::ConnectionsPerSecond => &[Kind::Import, Kind::Export],
+            Self::Compatibility => &[Kind::Peer],
         }
     }
 
@@ -119,6 +124,14 @@ impl Metadata {
             Some(Ok(time)) => Expiry::At(time),
             Some(Err(_)) => Expiry::NotUnderstood,
         }
+    }
+
+    /// What other than `weft/1` is spoken with the Peer of this metadata.
+    ///
+    /// What can't be understood, which no check of a repository lets pass, opens nothing.
+    #[must_use]
+    pub fn compatibility(&self) -> Option<Compatibility> {
+        Annotation::Compatibility.of(self)?.parse().ok()
     }
 
     /// The limits of the Import or Export of this metadata.

@@ -1,11 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Metadata;
-
-/// The annotation of a Peer that says what other than `weft/1` is spoken with it.
-pub const COMPATIBILITY: &str = "weft.dev/compatibility";
-
 /// What other than `weft/1` is spoken with a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Compatibility {
@@ -47,21 +42,10 @@ impl fmt::Display for Compatibility {
     }
 }
 
-// === impl Metadata ===
-
-impl Metadata {
-    /// What other than `weft/1` is spoken with the Peer of this metadata.
-    ///
-    /// What can't be understood, which no check of a repository lets pass, opens nothing.
-    #[must_use]
-    pub fn compatibility(&self) -> Option<Compatibility> {
-        self.annotations.get(COMPATIBILITY)?.parse().ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{Annotation, Metadata};
 
     #[test]
     fn only_the_exact_word_opts_in() {
@@ -75,7 +59,7 @@ mod tests {
             let mut metadata = Metadata::default();
             metadata
                 .annotations
-                .insert(COMPATIBILITY.to_owned(), text.to_owned());
+                .insert(Annotation::Compatibility.key().to_owned(), text.to_owned());
             assert_eq!(metadata.compatibility(), opted_in, "{text:?}");
         }
         assert_eq!(Metadata::default().compatibility(), None);

@@ -131,6 +131,8 @@ codes! {
         "The annotation weft.dev/expires says when a policy ends, as RFC 3339 has it: a date, T, a time, and Z or the distance from UTC, such as 2026-12-24T18:00:00Z."
     "0123" BadLimit Freeze "not a limit"
         "The annotations weft.dev/max-connections and weft.dev/connections-per-second are whole numbers in quotes; 0 is no limit."
+    "0124" BadCompatibility Freeze "not a compatibility"
+        "The annotation weft.dev/compatibility of a Peer says what other than weft/1 is spoken with it. The one value is clusterlink, for a peer that runs ClusterLink."
 
     // Between files.
     "0201" DuplicateObject Freeze "an object stands twice"

@@ -4,7 +4,8 @@ use super::certain;
 use super::draft::{Draft, is_within};
 use super::structure::quote;
 use crate::api::{
-    Annotation, check_label_key, check_label_value, parse_limit, parse_selector, parse_time,
+    Annotation, Compatibility, check_label_key, check_label_value, parse_limit, parse_selector,
+    parse_time,
 };
 use crate::diagnostic::{Code, Finding, nearest};
 use crate::name::{Kind, check_label, check_object_name, check_subdomain};
@@ -204,6 +205,12 @@ fn check_annotation(
                     pointer,
                     format!("{} is {error}", quote(text)),
                 );
+            }
+        }
+        Annotation::Compatibility => {
+            if let Err(error) = text.parse::<Compatibility>() {
+                let message = format!("{} is {error}", quote(text));
+                draft.report(Code::BadCompatibility, pointer, message);
             }
         }
         Annotation::MaxConnections | Annotation::ConnectionsPerSecond => {

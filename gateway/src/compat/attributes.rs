@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fabric::attributes::{Client, PeerAttributes};
 use fabric::name::ObjectName;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 const NAMESPACE: &str = "client.clusterlink.net/namespace";
 const SERVICE_ACCOUNT: &str = "client.clusterlink.net/service-account";
@@ -48,6 +49,13 @@ impl Authorization {
             service_namespace: export.namespace().to_owned(),
             src_attributes: Some(attributes),
         }
+    }
+
+    /// What a body says; none where it says nothing.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        // By itself, the type would take a list, too.
+        let object: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+        serde_json::from_value(Value::Object(object)).ok()
     }
 
     /// The export that is asked for; none where it is no name of one.

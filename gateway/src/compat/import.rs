@@ -19,6 +19,7 @@ use crate::metrics::ResultLabel;
 use crate::pool::DialError;
 use crate::state::State;
 use crate::tls::ALPN_WEFT;
+use crate::tunnel::Link;
 use crate::tunnel::frame::Open;
 use crate::world::World;
 
@@ -197,7 +198,7 @@ async fn connect(state: &Arc<State>, world: &World, remote: &Remote) -> Result<S
         };
         let (stream, facts) = secure(state, world, peer, &gateway).await?;
         if stream.get_ref().1.alpn_protocol() == Some(ALPN_WEFT) {
-            let started = link::start(state, stream.into(), facts);
+            let started = link::start(state, Link::plain(stream), facts);
             let started = timeout(state.config.timeouts.handshake, started).await;
             let started = started.unwrap_or_else(|_| Err(failed("timeout", "the hello timed out")));
             return started.map(|_| Spoken::Weft);

@@ -1,8 +1,8 @@
 //! One TLS connection with a peer that speaks the dialect, and who accepted it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use fabric::api::Fingerprint;
 use fabric::name::PeerName;
@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::compat::is_spoken;
-use crate::metrics::RoleLabel;
+use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::state::State;
 use crate::tunnel::ConnectionFacts;
 use crate::world::World;
@@ -30,6 +30,7 @@ pub(crate) struct Link {
     /// By which snapshot it was accepted last.
     accepted_by: AtomicU64,
     cut: CancellationToken,
+    why: OnceLock<&'static str>,
 }
 
 /// A connection that is known; forgotten when dropped.
@@ -88,7 +89,8 @@ impl Link {
     }
 
     /// Ends it, and what it carries.
-    pub(super) fn cut(&self) {
+    pub(super) fn cut(&self, reason: &'static str) {
+        let _ = self.why.set(reason);
         self.cut.cancel();
     }
 
@@ -116,6 +118,7 @@ impl Known {
             facts,
             accepted_by: AtomicU64::new(0),
             cut: CancellationToken::new(),
+            why: OnceLock::new(),
         });
         links.links.lock().insert(link.id, Arc::clone(&link));
         let known = Self {
@@ -153,5 +156,8 @@ impl Drop for Known {
         self.state.compat.links.links.lock().remove(&self.link.id);
         let gauge = &self.state.metrics.gateway_connections;
         gauge.get_or_create(&self.label()).dec();
+        let reason = self.link.why.get().copied().unwrap_or("done");
+        let ended = &self.state.metrics.gateway_connections_ended;
+        ended.get_or_create(&ReasonLabel { reason }).inc();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
@@ -13,7 +14,8 @@ use crate::compat;
 use crate::decision::Outcome;
 use crate::dial;
 use crate::judge;
-use crate::limits::{self, Slot};
+use crate::limits::Slot;
+use crate::limits::admission;
 use crate::metrics::ResultLabel;
 use crate::state::State;
 use crate::tunnel::connection::{Closed, OpenError};
@@ -50,7 +52,7 @@ pub(crate) struct Found<'a> {
 /// How a source is reached.
 pub(crate) enum Way {
     Weft(Tunnel),
-    ClusterLink(compat::Tunnel),
+    ClusterLink(Box<compat::Tunnel>),
 }
 
 /// What speaks against a source.
@@ -90,8 +92,15 @@ pub(crate) async fn find<'a>(
         import.sources.len(),
         is_down,
     );
+    let tried = |failed: usize, served: Option<usize>| {
+        let failed = order.sources.get(..failed).unwrap_or_default();
+        state.balance.tried(&import.name, &order, failed, served);
+    };
     let mut failures = Vec::new();
-    for source in order.into_iter().filter_map(|at| import.sources.get(at)) {
+    for at in &order.sources {
+        let Some(source) = import.sources.get(*at) else {
+            continue;
+        };
         let mut fail = |outcome, rule, text| {
             failures.push(Failure {
                 source: Some(source),
@@ -113,10 +122,13 @@ pub(crate) async fn find<'a>(
             fail(Outcome::UnknownPeer, None, String::new());
             continue;
         };
-        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-        let Some(slot) = state.tunnels.take(&source.peer, bound) else {
-            fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
-            continue;
+        let slot = match admission::tunnel(state, world, &source.peer) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                fail(Outcome::Limit, None, limit.words().to_owned());
+                continue;
+            }
         };
         let open = Open {
             request: wanted.request,
@@ -126,6 +138,7 @@ pub(crate) async fn find<'a>(
         };
         match open_tunnel(state, world, remote, &open, wanted.early).await {
             Ok(tunnel) => {
+                tried(failures.len(), Some(*at));
                 return Ok(Found {
                     source,
                     rule,
@@ -141,6 +154,7 @@ pub(crate) async fn find<'a>(
             }
         }
     }
+    tried(failures.len(), None);
     Err(failures)
 }
 
@@ -160,7 +174,7 @@ async fn open_tunnel(
         }
         let opened = compat::import::open(state, world, remote, open).await;
         if let Some(tunnel) = opened.map_err(|(outcome, text)| (outcome, text, true))? {
-            return Ok(Way::ClusterLink(tunnel));
+            return Ok(Way::ClusterLink(Box::new(tunnel)));
         }
     }
     let count = |result: &'static str| {
@@ -191,7 +205,11 @@ async fn open_tunnel(
                 return Err((Outcome::PeerRefused, text, true));
             }
         };
-        match timeout(state.config.timeouts.open, tunnel.answered()).await {
+        let asked = Instant::now();
+        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let took = asked.elapsed().as_secs_f64();
+        state.metrics.tunnel_open_duration.observe(took);
+        match answer {
             Ok(Ok(())) => {
                 count("accepted");
                 return Ok(Way::Weft(tunnel));

@@ -4,26 +4,32 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{self, Beat, Frame, FrameError, HEADER_LENGTH, Hello, Open};
-use super::outbox::{Outbox, Outgoings};
+use super::frame::{self, Beat, Frame, FrameError, Hello, Open};
+use super::link::{Link, Opened, Receiver};
+use super::outbox::{Full, Outbox};
+use super::parser::Parser;
 use super::reason::Reason;
-use super::stream::{Broken, Shared, Tunnel};
+use super::stream::{Broken, Received, Shared, Tunnel};
 
-/// The credit of a tunnel: the bandwidth-delay product of 20 ms at 100 Mbit/s, and what a peer may
-/// make us hold for each tunnel that it stalls.
-const WINDOW: u32 = 256 * 1024;
+/// The credit with which a tunnel starts: the bandwidth-delay product of 20 ms at 100 Mbit/s, and
+/// what a peer may make us hold for each tunnel that it stalls.
+pub(super) const WINDOW: u32 = 256 * 1024;
+
+/// By how much the credits of all tunnels of a connection may grow beyond that, together: four
+/// tunnels that carry as much as they can. With what tunnels start with, 272 MiB of plain bytes
+/// that an authenticated peer could make us hold by one connection.
+pub(super) const GROWTH: u32 = 16 * 1024 * 1024;
 
 /// Tunnels that the other side may have open on one connection; times the window, 256 MiB that an
 /// authenticated peer could make us hold.
@@ -38,8 +44,9 @@ pub const MAX_EARLY: usize = 16 * 1024;
 /// How long a connection that closes may take to get rid of its last frames.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The read buffer: two of the largest frames.
-const READ_BUFFER: usize = 128 * 1024;
+/// Tunnels up to which a frame is written at once: waiting for others to share the write costs more
+/// than it saves when there are none.
+const FEW: usize = 2;
 
 /// What is known of a connection before its first frame.
 #[derive(Clone, Debug)]
@@ -56,6 +63,8 @@ pub struct ConnectionFacts {
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate that this side showed.
     pub own: Fingerprint,
+    /// When the connection was made, as certificates count time.
+    pub made: UnixTime,
 }
 
 /// One authenticated connection between two gateways.
@@ -65,6 +74,10 @@ pub struct Connection {
     theirs: Hello,
     outbox: Outbox,
     tunnels: Mutex<Tunnels>,
+    /// How many tunnels are open.
+    load: AtomicUsize,
+    /// By how much credits may still grow.
+    growth: AtomicU32,
     /// GOAWAY was sent: the other side's OPEN is refused, and none is sent.
     retired: AtomicBool,
     /// GOAWAY was received.
@@ -149,42 +162,82 @@ pub enum OpenError {
     NoRelays,
 }
 
+/// The incoming half of a connection whose hello was exchanged.
+#[derive(Debug)]
+pub struct Incoming {
+    receiver: Receiver,
+    parser: Parser,
+    /// What followed the hello at once.
+    begun: Bytes,
+}
+
 /// Exchanges the hello.
-pub async fn establish<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: &mut S,
-) -> Result<(Hello, BytesMut), EstablishError> {
+pub async fn establish(
+    facts: ConnectionFacts,
+    link: Link,
+) -> Result<(Arc<Connection>, Incoming), EstablishError> {
     let ours = Hello {
         minor: 0,
         capabilities: frame::RELAYS,
         window: WINDOW,
         tunnels: MAX_TUNNELS,
     };
-    stream.write_all(&Frame::Hello(ours).encode()?).await?;
-    stream.flush().await?;
-    let mut buffer = BytesMut::with_capacity(4096);
+    let Link {
+        mut receiver,
+        transmitter,
+    } = link;
+    let outbox = Outbox::new(transmitter);
+    let gone = |Full| EstablishError::Io(io::ErrorKind::BrokenPipe.into());
+    outbox
+        .put(|out| Frame::Hello(ours).put(out))
+        .map_err(gone)??;
+    drop(outbox.turn().await.map_err(gone)?);
+    let mut parser = Parser::default();
     loop {
-        match Frame::decode(&mut buffer)? {
-            Some(Frame::Hello(theirs)) if theirs.window >= MIN_WINDOW => {
-                return Ok((theirs, buffer));
+        match receiver.next()? {
+            Some(Opened::Data(mut bytes)) => match parser.next(&mut bytes)? {
+                Some(Frame::Hello(theirs)) if theirs.window >= MIN_WINDOW => {
+                    let incoming = Incoming {
+                        receiver,
+                        parser,
+                        begun: bytes,
+                    };
+                    return Ok((Connection::new(facts, theirs, outbox), incoming));
+                }
+                Some(_) => return Err(EstablishError::NoHello),
+                None => {}
+            },
+            Some(Opened::Closed) => return Err(ended()),
+            None => {
+                if !receiver.read().await? {
+                    return Err(ended());
+                }
             }
-            Some(_) => return Err(EstablishError::NoHello),
-            None => {}
         }
-        if stream.read_buf(&mut buffer).await? == 0 {
-            return Err(EstablishError::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
+    }
+}
+
+fn ended() -> EstablishError {
+    EstablishError::Io(io::ErrorKind::UnexpectedEof.into())
+}
+
+// === impl ConnectionFacts ===
+
+impl ConnectionFacts {
+    /// The moment by which the peer's certificate is judged: now, and never one before the
+    /// connection was made, as a clock that is set back would have it.
+    #[must_use]
+    pub fn judged_at(&self) -> UnixTime {
+        UnixTime::now().max(self.made)
     }
 }
 
 // === impl Connection ===
 
 impl Connection {
-    /// A connection whose hello was exchanged; [`run`](Self::run) makes it live.
-    #[must_use]
-    pub fn new(facts: ConnectionFacts, theirs: Hello) -> (Arc<Self>, Outgoings) {
-        let (outbox, outgoings) = Outbox::new();
+    fn new(facts: ConnectionFacts, theirs: Hello, outbox: Outbox) -> Arc<Self> {
         let next = if facts.dialled { 1 } else { 2 };
-        let connection = Self {
+        Arc::new(Self {
             facts,
             theirs,
             outbox,
@@ -194,6 +247,8 @@ impl Connection {
                 last: 0,
                 theirs: 0,
             }),
+            load: AtomicUsize::new(0),
+            growth: AtomicU32::new(GROWTH),
             retired: AtomicBool::new(false),
             left: AtomicBool::new(false),
             beats: Mutex::default(),
@@ -202,8 +257,7 @@ impl Connection {
             accepted_by: AtomicU64::new(0),
             closed: CancellationToken::new(),
             why: Mutex::new(None),
-        };
-        (Arc::new(connection), outgoings)
+        })
     }
 
     /// What was known of the connection before its first frame.
@@ -227,7 +281,7 @@ impl Connection {
     /// How many tunnels are open.
     #[must_use]
     pub fn load(&self) -> usize {
-        self.tunnels.lock().open.len()
+        self.load.load(Ordering::Relaxed)
     }
 
     /// Whether a tunnel could be opened.
@@ -275,30 +329,34 @@ impl Connection {
                 .next
                 .filter(|_| !self.is_going())
                 .ok_or(OpenError::Unusable)?;
-            let shared = Arc::new(Shared::new(id, WINDOW, self.theirs.window));
-            let mut bytes = BytesMut::from(
-                &Frame::Open(id, Box::new(open))
-                    .encode()
-                    .map_err(OpenError::DoesNotFit)?[..],
-            );
-            if !early.is_empty() {
-                let mut data = frame::data_buffer(early.len());
-                data.extend_from_slice(early);
-                let data = frame::seal_data(data, id, false).map_err(OpenError::DoesNotFit)?;
-                shared.spend((data.len() - HEADER_LENGTH) as u32);
-                bytes.extend_from_slice(&data);
-            }
             if self.closed.is_cancelled() {
                 return Err(OpenError::Unusable);
             }
+            let shared = Arc::new(Shared::new(id, self.theirs.window));
+            let frame = Frame::Open(id, Box::new(open));
             // Under the lock, so that ids go out in the order in which they are given.
             self.outbox
-                .control(bytes.freeze())
-                .map_err(|_| OpenError::Unusable)?;
+                .put(|out| {
+                    frame.put(out)?;
+                    if early.is_empty() {
+                        return Ok(());
+                    }
+                    if early.len() > MAX_EARLY {
+                        return Err(FrameError::DoesNotFit("early data"));
+                    }
+                    out.extend_from_slice(&frame::data_header(id, early.len(), false));
+                    out.extend_from_slice(early);
+                    Ok(())
+                })
+                .map_err(|Full| OpenError::Unusable)?
+                .map_err(OpenError::DoesNotFit)?;
+            shared.spend(early.len());
             tunnels.next = id.checked_add(2);
             tunnels.open.insert(id, Arc::clone(&shared));
+            self.load.store(tunnels.open.len(), Ordering::Relaxed);
             shared
         };
+        self.flush();
         Ok(Tunnel::new(shared, Arc::clone(self)))
     }
 
@@ -342,17 +400,10 @@ impl Connection {
     }
 
     /// Reads and writes until the end; then every tunnel is broken.
-    pub async fn run<S: AsyncRead + AsyncWrite + Unpin>(
-        self: Arc<Self>,
-        stream: S,
-        buffer: BytesMut,
-        mut outgoings: Outgoings,
-        accept: Arc<dyn Accept>,
-    ) {
-        let (reader, mut writer) = tokio::io::split(stream);
+    pub async fn run(self: Arc<Self>, incoming: Incoming, accept: Arc<dyn Accept>) {
         let cut = tokio::select! {
-            why = self.read(reader, buffer, &accept) => { self.close(why); true }
-            written = outgoings.write_to(&mut writer) => {
+            why = self.read(incoming, &accept) => { self.close(why); true }
+            written = self.outbox.run(|| self.load() > FEW) => {
                 match written {
                     Ok(()) => self.close(Closed::Done),
                     Err(error) => self.close(Closed::Failed(format!("write: {error}"))),
@@ -368,40 +419,65 @@ impl Connection {
         }
         self.beats.lock().clear();
         if cut {
-            let _ = tokio::time::timeout(FLUSH, writer.shutdown()).await;
+            let _ = tokio::time::timeout(FLUSH, self.outbox.shut_down()).await;
         }
     }
 
-    async fn read<R: AsyncRead + Unpin>(
-        self: &Arc<Self>,
-        mut reader: R,
-        mut buffer: BytesMut,
-        accept: &Arc<dyn Accept>,
-    ) -> Closed {
+    async fn read(self: &Arc<Self>, incoming: Incoming, accept: &Arc<dyn Accept>) -> Closed {
+        let Incoming {
+            mut receiver,
+            mut parser,
+            mut begun,
+        } = incoming;
+        let mut touched = Vec::new();
         loop {
-            loop {
-                match Frame::decode(&mut buffer) {
-                    Ok(Some(frame)) => {
-                        if let Err(why) = self.received(frame, accept) {
-                            return why;
-                        }
+            let mut over = self.take(&mut parser, &mut begun, accept, &mut touched);
+            while over.is_ok() {
+                over = match receiver.next() {
+                    Ok(Some(Opened::Data(mut bytes))) => {
+                        self.take(&mut parser, &mut bytes, accept, &mut touched)
                     }
+                    Ok(Some(Opened::Closed)) => Err(Closed::ByPeer),
                     Ok(None) => break,
-                    Err(error) => return Closed::Protocol(error),
-                }
+                    Err(error) => Err(Closed::Failed(format!("read: {error}"))),
+                };
             }
-            if buffer.capacity() - buffer.len() < READ_BUFFER / 4 {
-                buffer.reserve(READ_BUFFER);
+            for tunnel in touched.drain(..) {
+                tunnel.deliver(self);
             }
-            match reader.read_buf(&mut buffer).await {
-                Ok(0) => return Closed::ByPeer,
-                Ok(_) => {}
+            if let Err(why) = over {
+                return why;
+            }
+            match receiver.read().await {
+                Ok(true) => {}
+                Ok(false) if receiver.trusts_end() => return Closed::ByPeer,
+                // Without a word, which somebody between us could have cut off.
+                Ok(false) => return Closed::Failed("read: the stream ended".to_owned()),
                 Err(error) => return Closed::Failed(format!("read: {error}")),
             }
         }
     }
 
-    fn received(self: &Arc<Self>, frame: Frame, accept: &Arc<dyn Accept>) -> Result<(), Closed> {
+    /// Takes all frames of a piece.
+    fn take(
+        self: &Arc<Self>,
+        parser: &mut Parser,
+        piece: &mut Bytes,
+        accept: &Arc<dyn Accept>,
+        touched: &mut Vec<Arc<Shared>>,
+    ) -> Result<(), Closed> {
+        while let Some(frame) = parser.next(piece)? {
+            self.received(frame, accept, touched)?;
+        }
+        Ok(())
+    }
+
+    fn received(
+        self: &Arc<Self>,
+        frame: Frame,
+        accept: &Arc<dyn Accept>,
+        touched: &mut Vec<Arc<Shared>>,
+    ) -> Result<(), Closed> {
         let protocol = |what, id| Err(Closed::Protocol(FrameError::Tunnel(what, id)));
         match frame {
             Frame::Open(id, open) => return self.opened(id, *open, accept),
@@ -425,10 +501,12 @@ impl Connection {
                 payload,
                 end,
             } => {
-                if let Some(tunnel) = self.tunnel("DATA", id)?
-                    && !tunnel.received(payload, end)
-                {
-                    return protocol("too much DATA", id);
+                if let Some(tunnel) = self.tunnel("DATA", id)? {
+                    match tunnel.received(payload, end) {
+                        Received::Touched => touched.push(tunnel),
+                        Received::Known => {}
+                        Received::Forbidden => return protocol("too much DATA", id),
+                    }
                 }
             }
             Frame::Window(id, credit) => {
@@ -490,9 +568,10 @@ impl Connection {
                 self.send_control(&Frame::Refuse(id, reason, text));
                 return Ok(());
             }
-            let shared = Arc::new(Shared::new(id, WINDOW, self.theirs.window));
+            let shared = Arc::new(Shared::new(id, self.theirs.window));
             tunnels.theirs += 1;
             tunnels.open.insert(id, Arc::clone(&shared));
+            self.load.store(tunnels.open.len(), Ordering::Relaxed);
             shared
         };
         accept.accept(Tunnel::new(shared, Arc::clone(self)), open);
@@ -521,32 +600,66 @@ impl Connection {
         (id % 2 == 1) == self.facts.dialled
     }
 
-    /// The credit with which a tunnel towards this side starts.
-    #[expect(clippy::unused_self, reason = "it will differ between connections")]
-    pub(super) const fn window(&self) -> u32 {
-        WINDOW
+    pub(super) const fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
-    /// Queues a frame; a connection that can't take it any more is closed.
-    pub(super) fn send_control(&self, frame: &Frame) {
-        let queued = frame
-            .encode()
-            .is_ok_and(|bytes| self.outbox.control(bytes).is_ok());
-        if !queued {
-            self.close(Closed::Stalled);
+    /// Writes what waits, now or together with what others are about to add.
+    pub(super) fn flush(&self) {
+        if self.load() > FEW {
+            self.outbox.write_soon();
+        } else {
+            self.outbox.write_now();
         }
     }
 
-    pub(super) async fn send_data(&self, frame: Bytes) -> Result<(), Broken> {
-        self.outbox.data(frame).await.map_err(|_| Broken::Lost)
+    /// Sends a frame that waits for nothing; a connection that can't take it any more is closed.
+    pub(super) fn send_control(&self, frame: &Frame) {
+        match self.outbox.put(|out| frame.put(out)) {
+            Ok(Ok(())) => self.flush(),
+            Ok(Err(_)) | Err(Full) => self.close(Closed::Stalled),
+        }
     }
 
-    pub(super) fn forget(&self, id: u32) {
+    /// Has a DATA wait to be written.
+    pub(super) fn put_data(&self, id: u32, bytes: &[u8], end: bool) -> Result<(), Broken> {
+        let put = self.outbox.put(|out| {
+            out.extend_from_slice(&frame::data_header(id, bytes.len(), end));
+            out.extend_from_slice(bytes);
+            Ok(())
+        });
+        match put {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(Full) => Err(Broken::Lost),
+        }
+    }
+
+    /// Gives a tunnel credit, if there is some to give.
+    pub(super) fn give(&self, id: u32, credit: u32) {
+        if credit > 0 {
+            self.send_control(&Frame::Window(id, credit));
+        }
+    }
+
+    /// Takes from what credits may grow by, as much as there is of what is wanted.
+    pub(super) fn grow(&self, wanted: u32) -> u32 {
+        let take = |left: u32| Some(left.saturating_sub(wanted));
+        let left = self
+            .growth
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .unwrap_or(0);
+        left.min(wanted)
+    }
+
+    /// Forgets a tunnel, whose credit had grown by so much.
+    pub(super) fn forget(&self, id: u32, grown: u32) {
+        self.growth.fetch_add(grown, Ordering::Relaxed);
         {
             let mut tunnels = self.tunnels.lock();
             if tunnels.open.remove(&id).is_some() && !self.is_ours(id) {
                 tunnels.theirs = tunnels.theirs.saturating_sub(1);
             }
+            self.load.store(tunnels.open.len(), Ordering::Relaxed);
         }
         self.close_when_left();
     }

@@ -122,24 +122,60 @@ pub enum FrameError {
     DoesNotFit(&'static str),
 }
 
+/// A frame's header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) length: usize,
+    pub(super) tunnel: u32,
+}
+
+// === impl Header ===
+
+impl Header {
+    pub(super) fn read(bytes: [u8; HEADER_LENGTH]) -> Result<Self, FrameError> {
+        let [kind, flags, high, low, t0, t1, t2, t3] = bytes;
+        let header = Self {
+            kind,
+            flags,
+            length: usize::from(u16::from_be_bytes([high, low])),
+            tunnel: u32::from_be_bytes([t0, t1, t2, t3]),
+        };
+        let limit = if header.is_data() {
+            MAX_DATA
+        } else {
+            MAX_CONTROL
+        };
+        if header.length > limit {
+            return Err(FrameError::TooLong(kind, header.length));
+        }
+        Ok(header)
+    }
+
+    pub(super) const fn is_data(self) -> bool {
+        self.kind == kind::DATA
+    }
+
+    pub(super) const fn is_end(self) -> bool {
+        self.flags & END != 0
+    }
+}
+
 // === impl Frame ===
 
 impl Frame {
     /// Takes the next frame from the front of the buffer, when it is there as a whole.
     pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some(&[kind, flags, high, low, t0, t1, t2, t3]) = buffer.first_chunk() else {
+        let Some(header) = buffer.first_chunk() else {
             return Ok(None);
         };
-        let length = usize::from(u16::from_be_bytes([high, low]));
-        let tunnel = u32::from_be_bytes([t0, t1, t2, t3]);
-        let limit = if kind == kind::DATA {
-            MAX_DATA
-        } else {
-            MAX_CONTROL
-        };
-        if length > limit {
-            return Err(FrameError::TooLong(kind, length));
-        }
+        let Header {
+            kind,
+            flags,
+            length,
+            tunnel,
+        } = Header::read(*header)?;
         if buffer.len() < HEADER_LENGTH + length {
             return Ok(None);
         }
@@ -148,7 +184,12 @@ impl Frame {
         Self::read(kind, flags, tunnel, payload).map(Some)
     }
 
-    fn read(kind: u8, flags: u8, tunnel: u32, payload: Bytes) -> Result<Self, FrameError> {
+    pub(super) fn read(
+        kind: u8,
+        flags: u8,
+        tunnel: u32,
+        payload: Bytes,
+    ) -> Result<Self, FrameError> {
         let name = match kind {
             kind::HELLO => "HELLO",
             kind::OPEN => "OPEN",
@@ -205,19 +246,28 @@ impl Frame {
     /// The frame's bytes.
     pub fn encode(&self) -> Result<Bytes, FrameError> {
         let mut out = BytesMut::with_capacity(64);
+        self.put(&mut out)?;
+        Ok(out.freeze())
+    }
+
+    /// Appends the frame's bytes; what is behind the old end is worth nothing after an error.
+    pub fn put(&self, out: &mut BytesMut) -> Result<(), FrameError> {
+        let start = out.len();
         out.put_bytes(0, HEADER_LENGTH);
-        let (kind, flags, tunnel) = self.write(&mut out)?;
+        let (kind, flags, tunnel) = self.write(out)?;
         let limit = if kind == kind::DATA {
             MAX_DATA
         } else {
             MAX_CONTROL
         };
-        let length = out.len() - HEADER_LENGTH;
+        let length = out.len() - start - HEADER_LENGTH;
         if length > limit {
             return Err(FrameError::DoesNotFit("payload"));
         }
-        put_header(&mut out, kind, flags, length, tunnel)?;
-        Ok(out.freeze())
+        let room = out.get_mut(start..start + HEADER_LENGTH);
+        room.ok_or(FrameError::DoesNotFit("header"))?
+            .copy_from_slice(&header(kind, flags, length, tunnel));
+        Ok(())
     }
 
     fn write(&self, out: &mut BytesMut) -> Result<(u8, u8, u32), FrameError> {
@@ -272,23 +322,10 @@ impl Frame {
     }
 }
 
-/// A buffer for one DATA, in which the header has its room and up to `capacity` bytes can follow.
+/// The header of a DATA with so many bytes, which [`MAX_DATA`] bounds.
 #[must_use]
-pub fn data_buffer(capacity: usize) -> BytesMut {
-    let mut buffer = BytesMut::with_capacity(HEADER_LENGTH + capacity.min(MAX_DATA));
-    buffer.put_bytes(0, HEADER_LENGTH);
-    buffer
-}
-
-/// Writes the header of a DATA into the room that [`data_buffer`] left for it.
-pub fn seal_data(mut buffer: BytesMut, tunnel: u32, end: bool) -> Result<Bytes, FrameError> {
-    let length = buffer
-        .len()
-        .checked_sub(HEADER_LENGTH)
-        .filter(|length| *length <= MAX_DATA)
-        .ok_or(FrameError::DoesNotFit("payload"))?;
-    put_header(&mut buffer, kind::DATA, u8::from(end) * END, length, tunnel)?;
-    Ok(buffer.freeze())
+pub fn data_header(tunnel: u32, length: usize, end: bool) -> [u8; HEADER_LENGTH] {
+    header(kind::DATA, u8::from(end) * END, length, tunnel)
 }
 
 mod kind {
@@ -304,21 +341,11 @@ mod kind {
     pub(super) const GOAWAY: u8 = 0x0a;
 }
 
-fn put_header(
-    buffer: &mut BytesMut,
-    kind: u8,
-    flags: u8,
-    length: usize,
-    tunnel: u32,
-) -> Result<(), FrameError> {
-    let length = u16::try_from(length).map_err(|_| FrameError::DoesNotFit("payload"))?;
-    let header = buffer
-        .first_chunk_mut::<HEADER_LENGTH>()
-        .ok_or(FrameError::DoesNotFit("header"))?;
-    let [high, low] = length.to_be_bytes();
+/// A header; no payload is longer than two bytes can say.
+fn header(kind: u8, flags: u8, length: usize, tunnel: u32) -> [u8; HEADER_LENGTH] {
+    let [high, low] = (length as u16).to_be_bytes();
     let [t0, t1, t2, t3] = tunnel.to_be_bytes();
-    *header = [kind, flags, high, low, t0, t1, t2, t3];
-    Ok(())
+    [kind, flags, high, low, t0, t1, t2, t3]
 }
 
 fn put_reason(out: &mut BytesMut, reason: Reason, text: &str) {
@@ -629,9 +656,8 @@ mod tests {
     }
 
     fn raw(kind: u8, tunnel: u32, payload: &[u8]) -> BytesMut {
-        let mut bytes = data_buffer(payload.len());
+        let mut bytes = BytesMut::from(&header(kind, 0, payload.len(), tunnel)[..]);
         bytes.put_slice(payload);
-        put_header(&mut bytes, kind, 0, payload.len(), tunnel).unwrap();
         bytes
     }
 

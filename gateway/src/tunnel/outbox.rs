@@ -1,47 +1,71 @@
-//! What waits to be written to one connection, in one order for all its tunnels.
+//! What is written to one connection, in one order for all its tunnels.
+//!
+//! Small frames are gathered and go out together. A task that carries much takes its turn at the
+//! connection first and seals what it read right where it read it, so that nothing large ever
+//! waits here: what can't be sent stays in the socket that it comes from.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::sync::{MutexGuard, Notify};
 
-/// Bytes of DATA that may wait for the connection: enough for several full writes, little enough
-/// that a small tunnel's turn comes soon.
-const MAX_WAITING_DATA: usize = 512 * 1024;
+use super::frame::{self, FrameError, HEADER_LENGTH, MAX_DATA};
+use super::link::Transmitter;
 
-/// Frames without a permit that may wait. Only a peer that makes us answer without reading the
-/// answers gets there: a full connection's tunnels end and give credit in fewer.
-const MAX_WAITING_CONTROL: usize = 8 * 1024;
+/// Small DATA that may wait: several times what a busy moment of many small tunnels gathers.
+const MAX_WAITING_DATA: usize = 64 * 1024;
 
-/// Frames that go out in one write.
-const BATCH: usize = 32;
+/// Bytes of frames that wait for nothing. Only a peer that makes us answer without reading the
+/// answers gets there: a full connection's tunnels open, end and give credit in fewer.
+const MAX_WAITING: usize = 4 * 1024 * 1024;
 
-/// The sending end: where frames are queued.
+/// The most that is sealed and written in one turn: 16 records.
+pub const BATCH: usize = 256 * 1024;
+
+/// The buffer that a connection keeps for small frames.
+const KEPT: usize = 16 * 1024;
+
+/// Pieces that go out with one system call.
+const SLICES: usize = 32;
+
+/// The sending end of a connection.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    queue: mpsc::UnboundedSender<Outgoing>,
-    control: Arc<AtomicUsize>,
-    room: Arc<Semaphore>,
-}
-
-/// The writing end.
-#[derive(Debug)]
-pub struct Outgoings {
-    queue: mpsc::UnboundedReceiver<Outgoing>,
-    control: Arc<AtomicUsize>,
+    waiting: Mutex<Waiting>,
+    writer: tokio::sync::Mutex<Writer>,
+    /// Something waits for the connection's own task to write it.
+    due: Notify,
 }
 
 #[derive(Debug)]
-enum Outgoing {
-    Control(Bytes),
-    Data(
-        Bytes,
-        #[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit,
-    ),
-    Finish,
+struct Waiting {
+    frames: BytesMut,
+    finish: bool,
+    closed: bool,
+}
+
+/// Seals and writes; whoever has it has the connection's turn.
+#[derive(Debug)]
+struct Writer {
+    link: Transmitter,
+    /// Sealed, but not written yet.
+    sealed: VecDeque<Vec<u8>>,
+    /// How much of the first of them is written.
+    written: usize,
+    /// Sealing failed: nothing can follow.
+    failed: Option<io::ErrorKind>,
+    closed: bool,
+}
+
+/// The turn at the connection: everything before is written.
+pub(super) struct Turn<'a> {
+    outbox: &'a Outbox,
+    writer: MutexGuard<'a, Writer>,
 }
 
 /// The connection takes nothing more.
@@ -51,96 +75,245 @@ pub(super) struct Full;
 // === impl Outbox ===
 
 impl Outbox {
-    pub(super) fn new() -> (Self, Outgoings) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let control = Arc::new(AtomicUsize::new(0));
-        let outbox = Self {
-            queue: sender,
-            control: Arc::clone(&control),
-            room: Arc::new(Semaphore::new(MAX_WAITING_DATA)),
-        };
-        let outgoings = Outgoings {
-            queue: receiver,
-            control,
-        };
-        (outbox, outgoings)
+    pub(super) fn new(link: Transmitter) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                frames: BytesMut::new(),
+                finish: false,
+                closed: false,
+            }),
+            writer: tokio::sync::Mutex::new(Writer {
+                link,
+                sealed: VecDeque::new(),
+                written: 0,
+                failed: None,
+                closed: false,
+            }),
+            due: Notify::new(),
+        }
     }
 
-    /// Queues a frame that waits for nothing.
-    pub(super) fn control(&self, frame: Bytes) -> Result<(), Full> {
-        if self.control.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING_CONTROL {
+    /// Has frames wait to be written; [`write_now`](Self::write_now) or
+    /// [`write_soon`](Self::write_soon) is to follow.
+    pub(super) fn put(
+        &self,
+        write: impl FnOnce(&mut BytesMut) -> Result<(), FrameError>,
+    ) -> Result<Result<(), FrameError>, Full> {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed || waiting.frames.len() >= MAX_WAITING {
             return Err(Full);
         }
-        self.queue.send(Outgoing::Control(frame)).map_err(|_| Full)
+        if waiting.finish {
+            // Nobody reads it any more.
+            return Ok(Ok(()));
+        }
+        let before = waiting.frames.len();
+        let written = write(&mut waiting.frames);
+        if written.is_err() {
+            waiting.frames.truncate(before);
+        }
+        Ok(written)
     }
 
-    /// Queues a DATA as soon as there is room for it; fair between those that wait.
-    pub(super) async fn data(&self, frame: Bytes) -> Result<(), Full> {
-        // No frame is longer than 64 KiB.
-        let length = frame.len().min(MAX_WAITING_DATA) as u32;
-        let room = Arc::clone(&self.room);
-        let permit = room.acquire_many_owned(length).await.map_err(|_| Full)?;
-        self.queue
-            .send(Outgoing::Data(frame, permit))
-            .map_err(|_| Full)
+    /// Waits until small DATA may wait.
+    pub(super) async fn room(&self) -> Result<(), Full> {
+        loop {
+            {
+                let waiting = self.waiting.lock();
+                if waiting.closed {
+                    return Err(Full);
+                }
+                if waiting.frames.len() < MAX_WAITING_DATA {
+                    return Ok(());
+                }
+            }
+            // Everything that waits is written by then, and nobody is overtaken for long.
+            drop(self.turn().await?);
+        }
+    }
+
+    /// Writes what waits, as far as it goes without waiting.
+    pub(super) fn write_now(&self) {
+        let Ok(mut writer) = self.writer.try_lock() else {
+            return self.write_soon();
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        // What is left, a failure included, is for the connection's own task.
+        if !matches!(
+            self.poll_write(&mut writer, &mut context),
+            Poll::Ready(Ok(()))
+        ) {
+            self.write_soon();
+        }
+    }
+
+    /// Has the connection's own task write what waits.
+    pub(super) fn write_soon(&self) {
+        self.due.notify_one();
+    }
+
+    /// Waits for the turn at the connection, until everything before is written.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, Full> {
+        let mut turn = Turn {
+            outbox: self,
+            writer: self.writer.lock().await,
+        };
+        poll_fn(|context| self.poll_write(&mut turn.writer, context))
+            .await
+            .map_err(|_| Full)?;
+        if turn.writer.closed {
+            return Err(Full);
+        }
+        Ok(turn)
+    }
+
+    /// Writes everything that waits.
+    fn poll_write(&self, writer: &mut Writer, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(writer.poll_write(context))?;
+            let mut frames = {
+                let mut waiting = self.waiting.lock();
+                if waiting.frames.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                if waiting.frames.len() <= BATCH {
+                    std::mem::take(&mut waiting.frames)
+                } else {
+                    waiting.frames.split_to(BATCH)
+                }
+            };
+            writer.seal(&[&frames])?;
+            if frames.capacity() <= KEPT {
+                frames.clear();
+                let mut waiting = self.waiting.lock();
+                if waiting.frames.capacity() == 0 {
+                    waiting.frames = frames;
+                }
+            }
+        }
     }
 
     /// Has the connection shut down once everything before is written.
     pub(super) fn finish(&self) {
-        let _ = self.queue.send(Outgoing::Finish);
+        self.waiting.lock().finish = true;
+        self.write_soon();
     }
 
-    /// Wakes everybody who waits for room: the connection is over.
+    /// Nothing more is taken: the connection is over.
     pub(super) fn close(&self) {
-        self.room.close();
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        waiting.frames = BytesMut::new();
     }
-}
 
-// === impl Outgoings ===
-
-impl Outgoings {
-    /// Writes what is queued until the end is queued.
-    pub(super) async fn write_to<W: AsyncWrite + Unpin>(&mut self, mut out: W) -> io::Result<()> {
-        let mut batch = Vec::with_capacity(BATCH);
+    /// Writes whenever something is due, until the end; `gather` is whether to let others add
+    /// theirs first.
+    pub(super) async fn run(&self, gather: impl Fn() -> bool) -> io::Result<()> {
         loop {
-            if self.queue.recv_many(&mut batch, BATCH).await == 0 {
-                return Ok(());
+            self.due.notified().await;
+            if gather() {
+                // Behind every task that is ready now, and what the next look at the sockets wakes.
+                tokio::task::yield_now().await;
             }
-            let control = batch
-                .iter()
-                .filter(|outgoing| matches!(outgoing, Outgoing::Control(_)));
-            self.control.fetch_sub(control.count(), Ordering::Relaxed);
-            let finish = batch
-                .iter()
-                .any(|outgoing| matches!(outgoing, Outgoing::Finish));
-            write_all(&mut out, &batch).await?;
-            out.flush().await?;
-            batch.clear();
+            let mut writer = self.writer.lock().await;
+            poll_fn(|context| self.poll_write(&mut writer, context)).await?;
+            let finish = self.waiting.lock().finish;
             if finish {
-                return out.shutdown().await;
+                return writer.shut_down().await;
             }
+        }
+    }
+
+    /// Says that nothing follows, or why not; what waits is left.
+    pub(super) async fn shut_down(&self) -> io::Result<()> {
+        self.writer.lock().await.shut_down().await
+    }
+}
+
+// === impl Turn ===
+
+impl Turn<'_> {
+    /// Sends the bytes of one tunnel, as far as it goes without waiting; what is left then is
+    /// sealed, and written before anybody else's turn.
+    pub(super) fn send(&mut self, tunnel: u32, bytes: &[u8]) -> Result<(), Full> {
+        let mut headers = [[0; HEADER_LENGTH]; BATCH.div_ceil(MAX_DATA)];
+        let mut slices: [&[u8]; 2 * BATCH.div_ceil(MAX_DATA)] = Default::default();
+        let parts = bytes.chunks(MAX_DATA);
+        for (header, part) in headers.iter_mut().zip(parts.clone()) {
+            *header = frame::data_header(tunnel, part.len(), false);
+        }
+        let mut count = 0;
+        for ((pair, header), part) in slices.chunks_mut(2).zip(&headers).zip(parts) {
+            if let [first, second] = pair {
+                (*first, *second) = (header, part);
+                count += 2;
+            }
+        }
+        let plain = slices.get(..count).unwrap_or_default();
+        let mut context = Context::from_waker(Waker::noop());
+        let sealed = self.writer.seal(plain);
+        if sealed.is_err() || !matches!(self.writer.poll_write(&mut context), Poll::Ready(Ok(()))) {
+            self.outbox.write_soon();
+        }
+        sealed.map_err(|_| Full)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // Given up in the middle, or somebody had something to say meanwhile.
+        if !self.writer.sealed.is_empty() || !self.outbox.waiting.lock().frames.is_empty() {
+            self.outbox.write_soon();
         }
     }
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(out: &mut W, batch: &[Outgoing]) -> io::Result<()> {
-    let mut slices = [IoSlice::new(&[]); BATCH];
-    let bytes = batch.iter().filter_map(|outgoing| match outgoing {
-        Outgoing::Control(bytes) | Outgoing::Data(bytes, _) => Some(bytes),
-        Outgoing::Finish => None,
-    });
-    let mut count = 0;
-    for (slice, bytes) in slices.iter_mut().zip(bytes) {
-        *slice = IoSlice::new(bytes);
-        count += 1;
+// === impl Writer ===
+
+impl Writer {
+    fn seal(&mut self, plain: &[&[u8]]) -> io::Result<()> {
+        self.link
+            .seal
+            .seal(plain, &mut self.sealed)
+            .inspect_err(|error| self.failed = Some(error.kind()))
     }
-    let mut rest = slices.get_mut(..count).unwrap_or_default();
-    while !rest.is_empty() {
-        let written = out.write_vectored(rest).await?;
-        if written == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(kind) = self.failed {
+            return Poll::Ready(Err(kind.into()));
         }
-        IoSlice::advance_slices(&mut rest, written);
+        while !self.sealed.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            let mut skip = self.written;
+            for (slice, record) in slices.iter_mut().zip(&self.sealed) {
+                *slice = IoSlice::new(record.get(skip..).unwrap_or_default());
+                (skip, count) = (0, count + 1);
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            let stream = Pin::new(&mut *self.link.stream);
+            let length = match ready!(stream.poll_write_vectored(context, slices)) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                result => result,
+            }
+            .inspect_err(|error| self.failed = Some(error.kind()))?;
+            self.written += length;
+            while let Some(first) = self.sealed.front()
+                && self.written >= first.len()
+            {
+                self.written -= first.len();
+                self.sealed.pop_front();
+            }
+        }
+        Pin::new(&mut *self.link.stream).poll_flush(context)
     }
-    Ok(())
+
+    async fn shut_down(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.closed, true) {
+            return Ok(());
+        }
+        self.link.seal.close(&mut self.sealed)?;
+        poll_fn(|context| self.poll_write(context)).await?;
+        poll_fn(|context| Pin::new(&mut *self.link.stream).poll_shutdown(context)).await
+    }
 }

@@ -1,22 +1,58 @@
-//! One tunnel: what waits to be read, and the credit of both directions.
+//! One tunnel: what waits to be passed on, and the credit of both directions.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, OnceLock};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::connection::Connection;
-use super::frame::{self, FrameError};
+use super::connection::{Connection, WINDOW};
+use super::frame::{Frame, MAX_DATA};
+use super::outbox::{Full, Turn};
 use super::reason::Reason;
 
-/// Received payloads below this are merged where they wait, so that small frames neither cost more
-/// than they carry nor hold on to the whole buffer that they were read with.
-const MERGE_BELOW: usize = 16 * 1024;
+/// The largest credit of a tunnel whose bytes are passed on as fast as they come: the
+/// bandwidth-delay product of 30 ms at 1 Gbit/s.
+const MAX_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// Payloads that may wait as they were read: more than a reader that keeps up leaves behind.
-const MAX_WHOLE: usize = 4;
+/// What waits is kept in the buffer that it was read with where it is at least so much of it: half
+/// of the largest, so that what is held is never more than twice what waits.
+const KEEP_FROM: usize = 128 * 1024;
+
+/// Up to here pieces that wait are put together.
+const MERGE_TO: usize = 64 * 1024;
+
+/// Payloads below this are put together at once, so that frames of a byte don't cost a system call
+/// for few of them.
+const SMALL: usize = 2 * 1024;
+
+/// Pieces that are passed on with one call.
+const SLICES: usize = 64;
+
+/// Where the bytes of a tunnel go.
+pub trait Sink: Send + Sync {
+    /// Takes some of the bytes without waiting; fewer than all of them when it is full.
+    fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Nothing follows.
+    fn finish(&self) -> io::Result<()>;
+}
+
+/// What came of passing on what was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassedOn {
+    /// Everything that has come.
+    All,
+    /// The sink is full.
+    Full,
+    /// Everything that will ever come.
+    End,
+    /// The sink takes nothing any more.
+    Failed,
+}
 
 /// One tunnel, in the hands of the task that carries its bytes; dropped early, it is reset.
 #[derive(Debug)]
@@ -25,38 +61,71 @@ pub struct Tunnel {
     connection: Arc<Connection>,
 }
 
+/// A tunnel's turn to send: what is sent now is written right behind what was before.
+pub struct Sending<'a> {
+    tunnel: &'a Tunnel,
+    turn: Turn<'a>,
+}
+
 /// What the connection's reader and the tunnel's task share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) id: u32,
-    state: Mutex<State>,
-    /// Something was received, or the tunnel was answered or broken.
+    inbound: Mutex<Inbound>,
+    outbound: Mutex<Outbound>,
+    broken: OnceLock<Broken>,
+    /// The task has something to do: an answer, a full or finished sink, bytes without a sink.
     incoming: Notify,
     /// Credit was received, or the tunnel was broken.
     credit: Notify,
     /// The tunnel was broken.
-    broken: Notify,
+    breaking: Notify,
 }
 
-#[derive(Debug)]
-struct State {
+struct Inbound {
     chunks: VecDeque<Chunk>,
+    /// How many of the last chunks came with what is being read.
+    fresh: usize,
+    /// Where the bytes go; without one they wait to be fetched.
+    sink: Option<Arc<dyn Sink>>,
+    /// The sink is full, and the task waits until it isn't.
+    is_full: bool,
+    has_failed: bool,
+    /// The reader will come back to this tunnel.
+    is_touched: bool,
+    /// The credit that the other side has when everything is passed on.
+    window: u32,
     /// How much the other side may still send.
     allowance: u32,
     /// How much was passed on since credit was last given back.
     passed_on: u32,
+    received_end: bool,
+    finished: bool,
+}
+
+#[derive(Debug)]
+struct Outbound {
     /// How much may still be sent.
     credit: u32,
     accepted: bool,
-    received_end: bool,
     sent_end: bool,
-    broken: Option<Broken>,
 }
 
 #[derive(Debug)]
 enum Chunk {
     Whole(Bytes),
     Merged(BytesMut),
+}
+
+/// What [`Shared::received`] makes of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The reader has to call [`Shared::deliver`] when it has read everything.
+    Touched,
+    /// The reader knows already, or nobody wants it.
+    Known,
+    /// It is more than was allowed, or behind the end.
+    Forbidden,
 }
 
 /// Why a tunnel carries nothing more.
@@ -92,31 +161,25 @@ impl Tunnel {
     /// Waits until the other side has accepted.
     pub async fn answered(&self) -> Result<(), Broken> {
         loop {
-            {
-                let state = self.shared.state.lock();
-                // Also when it is broken by now: the service has seen it, and no other one may.
-                if state.accepted {
-                    return Ok(());
-                }
-                if let Some(broken) = &state.broken {
-                    return Err(broken.clone());
-                }
+            // Also when it is broken by now: the service has seen it, and no other one may.
+            if self.shared.outbound.lock().accepted {
+                return Ok(());
             }
+            self.shared.intact()?;
             self.shared.incoming.notified().await;
         }
     }
 
     /// Says that the service is reached.
     pub fn accept(&self) {
-        self.shared.state.lock().accepted = true;
-        self.connection
-            .send_control(&frame::Frame::Accept(self.shared.id));
+        self.shared.outbound.lock().accepted = true;
+        self.connection.send_control(&Frame::Accept(self.shared.id));
     }
 
     /// Refuses the tunnel.
     pub fn refuse(self, reason: Reason, text: &str) {
         if self.shared.end(Broken::Ended(reason)) {
-            let frame = frame::Frame::Refuse(self.shared.id, reason, text.to_owned());
+            let frame = Frame::Refuse(self.shared.id, reason, text.to_owned());
             self.connection.send_control(&frame);
         }
     }
@@ -124,7 +187,7 @@ impl Tunnel {
     /// Breaks the tunnel off.
     pub fn reset(&self, reason: Reason) {
         if self.shared.end(Broken::Ended(reason)) {
-            let frame = frame::Frame::Reset(self.shared.id, reason, String::new());
+            let frame = Frame::Reset(self.shared.id, reason, String::new());
             self.connection.send_control(&frame);
         }
     }
@@ -132,25 +195,27 @@ impl Tunnel {
     /// Waits until the tunnel is broken off, whatever its directions wait for.
     pub async fn broken(&self) -> Broken {
         loop {
-            if let Some(broken) = &self.shared.state.lock().broken {
+            if let Some(broken) = self.shared.broken.get() {
                 return broken.clone();
             }
-            self.shared.broken.notified().await;
+            self.shared.breaking.notified().await;
         }
     }
 
     /// The next bytes; none once the other side has ended its direction.
+    ///
+    /// Whoever fetches bytes gives their credit back by [`passed_on`](Self::passed_on).
     pub async fn receive(&self) -> Result<Option<Bytes>, Broken> {
         loop {
+            self.shared.intact()?;
             {
-                let mut state = self.shared.state.lock();
-                if let Some(broken) = &state.broken {
-                    return Err(broken.clone());
-                }
-                match state.chunks.pop_front() {
+                let mut inbound = self.shared.inbound.lock();
+                let first = inbound.chunks.pop_front();
+                inbound.fresh = inbound.fresh.min(inbound.chunks.len());
+                match first {
                     Some(Chunk::Whole(bytes)) => return Ok(Some(bytes)),
                     Some(Chunk::Merged(bytes)) => return Ok(Some(bytes.freeze())),
-                    None if state.received_end => return Ok(None),
+                    None if inbound.received_end => return Ok(None),
                     None => {}
                 }
             }
@@ -162,99 +227,434 @@ impl Tunnel {
     #[must_use]
     pub fn received(&self, at_most: usize) -> BytesMut {
         let mut received = BytesMut::new();
-        let mut state = self.shared.state.lock();
-        while let Some(chunk) = state.chunks.front() {
-            let bytes = chunk.bytes();
-            if received.len() + bytes.len() > at_most {
+        let mut inbound = self.shared.inbound.lock();
+        while let Some(chunk) = inbound.chunks.front() {
+            if received.len() + chunk.len() > at_most {
                 break;
             }
-            received.extend_from_slice(bytes);
-            state.chunks.pop_front();
+            received.extend_from_slice(chunk);
+            inbound.chunks.pop_front();
         }
+        inbound.fresh = inbound.fresh.min(inbound.chunks.len());
         received
     }
 
-    /// Gives the other side credit for bytes that were passed on.
+    /// Gives the other side credit for bytes that were fetched and passed on.
     pub fn passed_on(&self, length: usize) {
-        let window = self.connection.window();
-        let credit = {
-            let mut state = self.shared.state.lock();
-            // Never more than the window, since only allowed bytes are received.
-            state.passed_on = state.passed_on.saturating_add(length as u32);
-            if state.passed_on < window / 2 || state.received_end {
-                return;
-            }
-            let credit = std::mem::take(&mut state.passed_on);
-            state.allowance = state.allowance.saturating_add(credit);
-            credit
+        let credit = self
+            .shared
+            .inbound
+            .lock()
+            .passed_on(length, &self.connection);
+        self.connection.give(self.shared.id, credit);
+    }
+
+    /// Has everything that is received from now on go to a sink, at once and by whoever reads it.
+    pub fn deliver_to(&self, sink: Arc<dyn Sink>) {
+        self.shared.inbound.lock().sink = Some(sink);
+    }
+
+    /// Passes on what waits, after the sink was set, or was full.
+    pub fn pass_on(&self) -> Result<PassedOn, Broken> {
+        let (result, credit) = {
+            let mut inbound = self.shared.inbound.lock();
+            // Under the lock: what waited may be gone, and its end mustn't be taken for that of all.
+            self.shared.intact()?;
+            inbound.is_full = false;
+            inbound.pass_on(&self.connection)
         };
-        self.connection
-            .send_control(&frame::Frame::Window(self.shared.id, credit));
+        self.connection.give(self.shared.id, credit);
+        Ok(result)
+    }
+
+    /// Waits until there is something to look at: a sink that is full, finished or failed.
+    pub async fn noticed(&self) {
+        self.shared.incoming.notified().await;
     }
 
     /// Waits for credit; how many bytes may be sent.
     pub async fn credit(&self) -> Result<usize, Broken> {
         loop {
-            {
-                let state = self.shared.state.lock();
-                if let Some(broken) = &state.broken {
-                    return Err(broken.clone());
-                }
-                if state.credit > 0 {
-                    return Ok(state.credit as usize);
-                }
+            self.shared.intact()?;
+            let credit = self.shared.outbound.lock().credit;
+            if credit > 0 {
+                return Ok(credit as usize);
             }
             self.shared.credit.notified().await;
         }
     }
 
-    /// Sends a buffer made by [`frame::data_buffer`], with at most as many bytes as there is
-    /// credit.
-    pub async fn send(&self, buffer: BytesMut) -> Result<(), Broken> {
-        let length = buffer.len().saturating_sub(frame::HEADER_LENGTH);
-        {
-            let mut state = self.shared.state.lock();
-            if let Some(broken) = &state.broken {
-                return Err(broken.clone());
-            }
-            state.credit = state.credit.saturating_sub(length as u32);
+    /// Waits until [`put`](Self::put) may be used.
+    pub async fn room(&self) -> Result<(), Broken> {
+        let room = self.connection.outbox().room().await;
+        room.map_err(|Full| Broken::Lost)
+    }
+
+    /// Has a few bytes sent, for which there is credit and [`room`](Self::room).
+    pub fn put(&self, bytes: &[u8]) -> Result<(), Broken> {
+        self.shared.intact()?;
+        self.shared.spend(bytes.len());
+        for part in bytes.chunks(MAX_DATA) {
+            self.connection.put_data(self.shared.id, part, false)?;
         }
-        let frame = frame::seal_data(buffer, self.shared.id, false).map_err(broken_by)?;
-        self.connection.send_data(frame).await
+        self.connection.flush();
+        Ok(())
+    }
+
+    /// Waits for the tunnel's turn to send many bytes.
+    pub async fn turn(&self) -> Result<Sending<'_>, Broken> {
+        let turn = self.connection.outbox().turn().await;
+        let turn = turn.map_err(|Full| Broken::Lost)?;
+        self.shared.intact()?;
+        Ok(Sending { tunnel: self, turn })
+    }
+
+    /// Sends bytes, for which there is credit.
+    pub async fn send(&self, bytes: &[u8]) -> Result<(), Broken> {
+        if bytes.len() < SMALL {
+            self.room().await?;
+            return self.put(bytes);
+        }
+        for part in bytes.chunks(super::outbox::BATCH) {
+            self.turn().await?.send(part)?;
+        }
+        Ok(())
     }
 
     /// Ends this side's direction.
-    pub async fn end(&self) -> Result<(), Broken> {
-        let frame =
-            frame::seal_data(frame::data_buffer(0), self.shared.id, true).map_err(broken_by)?;
-        // In the order of the data before it.
-        self.connection.send_data(frame).await?;
-        self.shared.state.lock().sent_end = true;
+    pub fn end(&self) -> Result<(), Broken> {
+        self.shared.intact()?;
+        // Behind the data before it.
+        self.connection.put_data(self.shared.id, &[], true)?;
+        self.shared.outbound.lock().sent_end = true;
+        self.connection.flush();
         Ok(())
     }
 }
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        let complete = {
-            let state = self.shared.state.lock();
-            state.sent_end && state.received_end
-        };
-        if !complete {
+        if !self.shared.is_complete() {
             self.reset(Reason::Aborted);
         }
-        self.connection.forget(self.shared.id);
+        let grown = {
+            let mut inbound = self.shared.inbound.lock();
+            inbound.sink = None;
+            std::mem::replace(&mut inbound.window, WINDOW).saturating_sub(WINDOW)
+        };
+        self.connection.forget(self.shared.id, grown);
     }
 }
 
-fn broken_by(_: FrameError) -> Broken {
-    Broken::Ended(Reason::Protocol)
+// === impl Sending ===
+
+impl Sending<'_> {
+    /// Sends bytes, for which there is credit; at most what [`MAX_TURN`](super::MAX_TURN) says.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.tunnel.shared.spend(bytes.len());
+        let sent = self.turn.send(self.tunnel.shared.id, bytes);
+        sent.map_err(|Full| Broken::Lost)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(id: u32, credit: u32) -> Self {
+        Self {
+            id,
+            inbound: Mutex::new(Inbound {
+                chunks: VecDeque::new(),
+                fresh: 0,
+                sink: None,
+                is_full: false,
+                has_failed: false,
+                is_touched: false,
+                window: WINDOW,
+                allowance: WINDOW,
+                passed_on: 0,
+                received_end: false,
+                finished: false,
+            }),
+            outbound: Mutex::new(Outbound {
+                credit,
+                accepted: false,
+                sent_end: false,
+            }),
+            broken: OnceLock::new(),
+            incoming: Notify::new(),
+            credit: Notify::new(),
+            breaking: Notify::new(),
+        }
+    }
+
+    fn intact(&self) -> Result<(), Broken> {
+        self.broken.get().cloned().map_or(Ok(()), Err)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.outbound.lock().sent_end && self.inbound.lock().received_end
+    }
+
+    /// The other side accepted; false when there was nothing to accept.
+    pub(super) fn accepted(&self) -> bool {
+        let first = !std::mem::replace(&mut self.outbound.lock().accepted, true);
+        self.incoming.notify_one();
+        first
+    }
+
+    /// Takes what was received.
+    pub(super) fn received(&self, payload: Bytes, end: bool) -> Received {
+        if self.broken.get().is_some() {
+            return Received::Known;
+        }
+        let mut inbound = self.inbound.lock();
+        let allowance = u32::try_from(payload.len())
+            .ok()
+            .and_then(|length| inbound.allowance.checked_sub(length));
+        let Some(allowance) = allowance.filter(|_| !inbound.received_end) else {
+            return Received::Forbidden;
+        };
+        inbound.allowance = allowance;
+        inbound.received_end = end;
+        inbound.push(payload);
+        if std::mem::replace(&mut inbound.is_touched, true) {
+            Received::Known
+        } else {
+            Received::Touched
+        }
+    }
+
+    /// Passes on what was read, as far as that goes without waiting.
+    pub(super) fn deliver(&self, connection: &Connection) {
+        let credit = {
+            let mut inbound = self.inbound.lock();
+            inbound.is_touched = false;
+            // Under the lock: what waited may be gone, and its end mustn't be taken for that of all.
+            if self.broken.get().is_some() {
+                return;
+            }
+            if inbound.sink.is_none() || inbound.is_full {
+                inbound.settle();
+                if inbound.sink.is_none() {
+                    self.incoming.notify_one();
+                }
+                return;
+            }
+            let (result, credit) = inbound.pass_on(connection);
+            if result != PassedOn::All {
+                self.incoming.notify_one();
+            }
+            credit
+        };
+        connection.give(self.id, credit);
+    }
+
+    /// Takes credit; false when it overflows.
+    pub(super) fn credited(&self, credit: u32) -> bool {
+        {
+            let mut outbound = self.outbound.lock();
+            let Some(sum) = outbound.credit.checked_add(credit) else {
+                return false;
+            };
+            outbound.credit = sum;
+        }
+        self.credit.notify_one();
+        true
+    }
+
+    /// Uses credit.
+    pub(super) fn spend(&self, length: usize) {
+        let mut outbound = self.outbound.lock();
+        // Nobody sends more at a time than there is credit, which has 32 bits.
+        outbound.credit = outbound.credit.saturating_sub(length as u32);
+    }
+
+    /// The connection is gone: what hasn't come to its end won't any more.
+    ///
+    /// A tunnel whose both ends are on this side already still has its last bytes to pass on.
+    pub(super) fn lost(&self) {
+        if !self.is_complete() {
+            self.end(Broken::Lost);
+        }
+    }
+
+    /// Ends both directions; false when they had ended already.
+    pub(super) fn end(&self, broken: Broken) -> bool {
+        if self.broken.set(broken).is_err() {
+            return false;
+        }
+        {
+            let mut inbound = self.inbound.lock();
+            inbound.chunks.clear();
+            inbound.fresh = 0;
+        }
+        self.incoming.notify_one();
+        self.credit.notify_one();
+        self.breaking.notify_one();
+        true
+    }
+}
+
+// === impl Inbound ===
+
+impl Inbound {
+    fn push(&mut self, payload: Bytes) {
+        if payload.is_empty() {
+            return;
+        }
+        if self.fresh > 0
+            && payload.len() < SMALL
+            && let Some(last) = self.chunks.pop_back()
+        {
+            let merged = match last {
+                Chunk::Merged(mut bytes) if bytes.len() < MERGE_TO => {
+                    bytes.extend_from_slice(&payload);
+                    Chunk::Merged(bytes)
+                }
+                Chunk::Whole(bytes) if bytes.len() < SMALL => {
+                    let mut merged = BytesMut::with_capacity(2 * SMALL);
+                    merged.extend_from_slice(&bytes);
+                    merged.extend_from_slice(&payload);
+                    Chunk::Merged(merged)
+                }
+                other => {
+                    self.chunks.push_back(other);
+                    self.fresh += 1;
+                    Chunk::Whole(payload)
+                }
+            };
+            self.chunks.push_back(merged);
+            return;
+        }
+        self.chunks.push_back(Chunk::Whole(payload));
+        self.fresh += 1;
+    }
+
+    /// Passes on what waits; also how much credit is to be given.
+    fn pass_on(&mut self, connection: &Connection) -> (PassedOn, u32) {
+        let mut passed = 0;
+        let result = self.write(&mut passed);
+        self.settle();
+        let credit = if passed > 0 {
+            self.passed_on(passed, connection)
+        } else {
+            0
+        };
+        (result, credit)
+    }
+
+    fn write(&mut self, passed: &mut usize) -> PassedOn {
+        let Some(sink) = &self.sink else {
+            return PassedOn::All;
+        };
+        while !self.chunks.is_empty() && !self.has_failed {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let (mut count, mut length) = (0, 0);
+            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                *slice = IoSlice::new(chunk);
+                (count, length) = (count + 1, length + chunk.len());
+            }
+            match sink.write(slices.get(..count).unwrap_or_default()) {
+                Ok(written) => {
+                    *passed += written;
+                    self.is_full = written < length;
+                    let mut left = written;
+                    while let Some(first) = self.chunks.front_mut() {
+                        if left < first.len() {
+                            first.advance(left);
+                            break;
+                        }
+                        left -= first.len();
+                        self.chunks.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.is_full = true,
+                Err(_) => self.has_failed = true,
+            }
+            if self.is_full {
+                self.fresh = self.fresh.min(self.chunks.len());
+                return PassedOn::Full;
+            }
+        }
+        self.fresh = self.fresh.min(self.chunks.len());
+        if self.received_end && !self.finished && !self.has_failed {
+            self.finished = true;
+            self.has_failed = sink.finish().is_err();
+        }
+        if self.has_failed {
+            PassedOn::Failed
+        } else if self.finished {
+            PassedOn::End
+        } else {
+            PassedOn::All
+        }
+    }
+
+    /// What waits on lets go of the buffer that it was read with, unless it is most of it.
+    fn settle(&mut self) {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh == 0 {
+            return;
+        }
+        let from = self.chunks.len().saturating_sub(fresh);
+        let length: usize = self.chunks.iter().skip(from).map(|chunk| chunk.len()).sum();
+        if length >= KEEP_FROM {
+            return;
+        }
+        let new = self.chunks.split_off(from);
+        let into = match self.chunks.back_mut() {
+            Some(Chunk::Merged(last)) if last.len() + length <= MERGE_TO => last,
+            _ => {
+                let room = BytesMut::with_capacity(length);
+                self.chunks.push_back(Chunk::Merged(room));
+                match self.chunks.back_mut() {
+                    Some(Chunk::Merged(last)) => last,
+                    _ => return,
+                }
+            }
+        };
+        for chunk in new {
+            into.extend_from_slice(&chunk);
+        }
+    }
+
+    /// Counts what was passed on; how much credit is to be given, if any.
+    fn passed_on(&mut self, length: usize, connection: &Connection) -> u32 {
+        // Never more than the window, since only allowed bytes are received.
+        self.passed_on = self.passed_on.saturating_add(length as u32);
+        if self.passed_on < self.window / 2 || self.received_end {
+            return 0;
+        }
+        let mut credit = std::mem::take(&mut self.passed_on);
+        // Whoever keeps up may have more on its way; it costs nothing until it doesn't.
+        if self.chunks.is_empty() {
+            let grown = connection.grow(self.window.min(MAX_WINDOW - self.window));
+            self.window += grown;
+            credit = credit.saturating_add(grown);
+        }
+        self.allowance = self.allowance.saturating_add(credit);
+        credit
+    }
+}
+
+impl fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound")
+            .field("chunks", &self.chunks.len())
+            .field("window", &self.window)
+            .field("allowance", &self.allowance)
+            .field("received_end", &self.received_end)
+            .finish_non_exhaustive()
+    }
 }
 
 // === impl Chunk ===
 
-impl Chunk {
-    fn bytes(&self) -> &[u8] {
+impl std::ops::Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
         match self {
             Self::Whole(bytes) => bytes,
             Self::Merged(bytes) => bytes,
@@ -262,135 +662,14 @@ impl Chunk {
     }
 }
 
-// === impl Shared ===
-
-impl Shared {
-    pub(super) fn new(id: u32, allowance: u32, credit: u32) -> Self {
-        Self {
-            id,
-            state: Mutex::new(State {
-                chunks: VecDeque::new(),
-                allowance,
-                passed_on: 0,
-                credit,
-                accepted: false,
-                received_end: false,
-                sent_end: false,
-                broken: None,
-            }),
-            incoming: Notify::new(),
-            credit: Notify::new(),
-            broken: Notify::new(),
+impl Chunk {
+    fn advance(&mut self, length: usize) {
+        match self {
+            Self::Whole(bytes) => bytes.advance(length),
+            Self::Merged(bytes) => bytes.advance(length),
         }
-    }
-
-    /// The other side accepted; false when there was nothing to accept.
-    pub(super) fn accepted(&self) -> bool {
-        let first = !std::mem::replace(&mut self.state.lock().accepted, true);
-        self.incoming.notify_one();
-        first
-    }
-
-    /// Takes what was received; false when it is more than was allowed, or behind the end.
-    pub(super) fn received(&self, payload: Bytes, end: bool) -> bool {
-        {
-            let mut state = self.state.lock();
-            if state.broken.is_some() {
-                return true;
-            }
-            let allowance = u32::try_from(payload.len())
-                .ok()
-                .and_then(|length| state.allowance.checked_sub(length));
-            let Some(allowance) = allowance.filter(|_| !state.received_end) else {
-                return false;
-            };
-            state.allowance = allowance;
-            state.received_end = end;
-            let copy = payload.len() < MERGE_BELOW || state.chunks.len() >= MAX_WHOLE;
-            match state.chunks.back_mut() {
-                _ if payload.is_empty() => {}
-                Some(Chunk::Merged(merged)) if merged.len() + payload.len() <= MERGE_BELOW => {
-                    merged.extend_from_slice(&payload);
-                }
-                // Neither may many large ones: each holds the whole buffer that it was read with.
-                _ if copy => state
-                    .chunks
-                    .push_back(Chunk::Merged(BytesMut::from(&payload[..]))),
-                _ => state.chunks.push_back(Chunk::Whole(payload)),
-            }
-        }
-        self.incoming.notify_one();
-        true
-    }
-
-    /// Takes credit; false when it overflows.
-    pub(super) fn credited(&self, credit: u32) -> bool {
-        {
-            let mut state = self.state.lock();
-            let Some(sum) = state.credit.checked_add(credit) else {
-                return false;
-            };
-            state.credit = sum;
-        }
-        self.credit.notify_one();
-        true
-    }
-
-    /// Uses credit for what goes out together with OPEN.
-    pub(super) fn spend(&self, length: u32) {
-        let mut state = self.state.lock();
-        state.credit = state.credit.saturating_sub(length);
-    }
-
-    /// The connection is gone: what hasn't come to its end won't any more.
-    ///
-    /// A tunnel whose both ends are on this side already still has its last bytes to pass on.
-    pub(super) fn lost(&self) {
-        let complete = {
-            let state = self.state.lock();
-            state.sent_end && state.received_end
-        };
-        if !complete {
-            self.end(Broken::Lost);
-        }
-    }
-
-    /// Ends both directions; false when they had ended already.
-    pub(super) fn end(&self, broken: Broken) -> bool {
-        {
-            let mut state = self.state.lock();
-            if state.broken.is_some() {
-                return false;
-            }
-            state.broken = Some(broken);
-            state.chunks.clear();
-        }
-        self.incoming.notify_one();
-        self.credit.notify_one();
-        self.broken.notify_one();
-        true
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stalled_tunnel_holds_on_to_few_read_buffers() {
-        let shared = Shared::new(1, 256 * 1024, 0);
-        let buffers: Vec<_> = (0..16).map(|_| Bytes::from(vec![7; 128 * 1024])).collect();
-        for buffer in &buffers {
-            assert!(shared.received(buffer.slice(..MERGE_BELOW), false));
-        }
-        let held = buffers.iter().filter(|buffer| !buffer.is_unique());
-        assert_eq!(held.count(), MAX_WHOLE);
-        let waiting = |chunk: &Chunk| match chunk {
-            Chunk::Whole(bytes) => bytes.len(),
-            Chunk::Merged(bytes) => bytes.len(),
-        };
-        let state = shared.state.lock();
-        let length: usize = state.chunks.iter().map(waiting).sum();
-        assert_eq!(length, 256 * 1024);
-    }
-}
+mod tests;

@@ -105,6 +105,22 @@ impl Planner {
         self.add(Kind::Peer, Object::Peer(api::Peer { metadata, spec }))
     }
 
+    /// The same, once a peer that is there has opted in to ClusterLink's dialect.
+    pub(crate) fn speaks_clusterlink(mut self, peer: &str) -> Self {
+        for planned in &mut self.plan.objects {
+            if let Object::Peer(object) = &mut planned.object
+                && object.metadata.name == peer
+            {
+                let annotations = &mut object.metadata.annotations;
+                annotations.insert(
+                    api::Annotation::Compatibility.key().to_owned(),
+                    "clusterlink".to_owned(),
+                );
+            }
+        }
+        self
+    }
+
     /// An export in the namespace `shop`.
     pub(crate) fn export(self, name: &str, target: SocketAddr) -> Self {
         let spec = api::ExportSpec {
@@ -160,9 +176,65 @@ impl Planner {
         self.add(Kind::AccessPolicy, Object::AccessPolicy(policy))
     }
 
+    /// An export of an import of the same name, whose Service has port 80.
+    pub(crate) fn relay(self, name: &str) -> Self {
+        let spec = api::ExportSpec {
+            host: None,
+            port: NonZeroU16::new(80).unwrap(),
+        };
+        let metadata = metadata(name, Some("shop"));
+        self.add(Kind::Export, Object::Export(api::Export { metadata, spec }))
+    }
+
+    /// A policy of the whole fabric.
+    pub(crate) fn privileged(
+        self,
+        name: &str,
+        action: Action,
+        from: &[(&str, &str)],
+        to: &[(&str, &str)],
+    ) -> Self {
+        let spec = api::AccessPolicySpec {
+            action,
+            from: selector(from),
+            to: selector(to),
+        };
+        let metadata = metadata(name, None);
+        let policy = api::PrivilegedAccessPolicy { metadata, spec };
+        let policy = Object::PrivilegedAccessPolicy(policy);
+        self.add(Kind::PrivilegedAccessPolicy, policy)
+    }
+
+    /// Labels of the object that was added last.
+    pub(crate) fn labelled(mut self, pairs: &[(&str, &str)]) -> Self {
+        let labels = labels(pairs);
+        match &mut self.plan.objects.last_mut().unwrap().object {
+            Object::Peer(peer) => peer.metadata.labels = labels,
+            Object::Export(export) => export.metadata.labels = labels,
+            Object::Import(import) => import.metadata.labels = labels,
+            other => panic!("{other:?} isn't labelled by any test"),
+        }
+        self
+    }
+
     /// Everything is allowed.
     pub(crate) fn allow_all(self) -> Self {
         self.policy("allow-all", Action::Allow, &[], &[])
+    }
+
+    /// Gives the object that was added last an annotation.
+    pub(crate) fn annotated(mut self, key: &str, value: &str) -> Self {
+        let planned = self.plan.objects.last_mut().unwrap();
+        let metadata = match &mut planned.object {
+            Object::Import(object) => &mut object.metadata,
+            Object::Export(object) => &mut object.metadata,
+            Object::AccessPolicy(object) => &mut object.metadata,
+            other => panic!("no annotation is for {other:?}"),
+        };
+        metadata
+            .annotations
+            .insert(key.to_owned(), value.to_owned());
+        self
     }
 
     fn add(mut self, kind: Kind, object: Object) -> Self {

@@ -538,4 +538,18 @@ pub(super) const EXAMPLES: &[(Code, Example)] = &[
                 spec: {host: books.internal, port: 80}\n",
         },
     ),
+    (
+        Code::BadCompatibility,
+        Example {
+            path: "peers/west/peer.yaml",
+            wrong: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Peer\n\
+                metadata: {name: west, annotations: {weft.dev/compatibility: \"yes\"}}\n\
+                spec: {gateways: [{host: west.example, port: 443}]}\n",
+            right: "apiVersion: clusterlink.net/v1alpha1\n\
+                kind: Peer\n\
+                metadata: {name: west, annotations: {weft.dev/compatibility: clusterlink}}\n\
+                spec: {gateways: [{host: west.example, port: 443}]}\n",
+        },
+    ),
 ];

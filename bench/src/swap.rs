@@ -1,0 +1,131 @@
+//! What traffic notices of a commit: a client measures each round trip while a snapshot is swapped.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::load::{self, Span, Work};
+use crate::pair::{Fabric, Kind, Pair};
+use crate::service::Service;
+use crate::stage::Stage;
+
+/// One connection, on which each message waits for the answer before it: what it waits is what
+/// traffic stands still.
+const WORK: Work = Work::PingPong(1);
+
+/// How often a peer is asked whether the commit is in force.
+const POLL: Duration = Duration::from_millis(10);
+
+/// How long a commit may take; far more than it does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was seen of one commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Swap {
+    /// Which pair.
+    pub kind: Kind,
+    /// The longest round trip while nothing was committed, in milliseconds.
+    pub quiet: f64,
+    /// The longest while the commit was brought into force.
+    pub longest: f64,
+    /// The time from the signal until both peers had the commit in force, in milliseconds.
+    pub in_force: f64,
+    /// The time that the gateways needed to swap the snapshot, in milliseconds, as they log it.
+    pub swaps: Vec<f64>,
+}
+
+/// Changes one policy of each peer, so many times, while a client measures its round trips.
+pub async fn run(
+    kind: Kind,
+    times: usize,
+    span: Span,
+    stage: &Stage,
+    folder: &Path,
+    service: &Service,
+) -> Result<Vec<Swap>> {
+    fs::create_dir_all(folder)?;
+    let own = Stage::new(stage.binary(), folder)?;
+    let fabric = Fabric::lay_down(&own, service.address()?, kind.size())?;
+    let pair = Pair::of_fabric(kind, &fabric, &own, folder).await?;
+    let mut swaps = Vec::new();
+    for number in 1..=times {
+        let quiet = load::run(WORK, span, pair.targets(), service, &pair.processes()).await?;
+        // Git's own work comes before what is measured.
+        let commit = fabric.change(&own, number)?;
+        pair.empty_logs()?;
+        let measured = async {
+            let processes = pair.processes();
+            load::run(WORK, span, pair.targets(), service, &processes).await
+        };
+        let (outcome, in_force) = tokio::join!(measured, bring_into_force(&pair, &commit, span));
+        let (outcome, in_force) = (outcome?, in_force?);
+        ensure!(
+            in_force < span.measured,
+            "the commit took {in_force:?}, longer than was measured; try more --seconds"
+        );
+        swaps.push(Swap {
+            kind,
+            quiet: quiet.longest.context("nothing came back")? / 1e3,
+            longest: outcome.longest.context("nothing came back")? / 1e3,
+            in_force: in_force.as_secs_f64() * 1e3,
+            swaps: logged(&pair, &commit)?,
+        });
+    }
+    Ok(swaps)
+}
+
+/// Tells the peers of a commit, and waits until it is in force.
+async fn bring_into_force(pair: &Pair, commit: &str, span: Span) -> Result<Duration> {
+    // The load measures by then.
+    sleep(span.warm_up + span.measured / 8).await;
+    let started = Instant::now();
+    pair.signal(Signal::HUP)?;
+    for &admin in pair.admins() {
+        loop {
+            let metrics = timeout(PATIENCE, fetch(admin, "/metrics")).await??;
+            let mut lines = metrics.lines();
+            if lines.any(|line| line.starts_with("weft_snapshot") && line.contains(commit)) {
+                break;
+            }
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{commit} isn't in force after {PATIENCE:?}"
+            );
+            sleep(POLL).await;
+        }
+    }
+    Ok(started.elapsed())
+}
+
+/// The milliseconds of each swap to a commit that the peers have logged.
+fn logged(pair: &Pair, commit: &str) -> Result<Vec<f64>> {
+    let logs = pair.logs()?;
+    let lines = logs.iter().flat_map(|log| log.lines());
+    let swaps = lines.filter_map(|line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let fields = event.get("fields")?;
+        let is_swap = fields.get("revision")?.as_str()? == commit;
+        let microseconds = fields.get("swap.microseconds")?.as_f64()?;
+        is_swap.then_some(microseconds / 1e3)
+    });
+    Ok(swaps.collect())
+}
+
+/// What a peer's admin port answers.
+async fn fetch(admin: SocketAddr, path: &str) -> Result<String> {
+    let mut socket = TcpStream::connect(admin).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
