@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin;
+use crate::compat;
 use crate::config::{ClusterView, Config, StatusProvider};
 use crate::decision::End;
 use crate::heartbeat::Heartbeats;
@@ -90,6 +91,9 @@ pub enum StartError {
     /// The decision log can't be opened.
     #[error("open the decision log")]
     DecisionLog(#[source] std::io::Error),
+    /// Traces can't be exported as the configuration says.
+    #[error("set up the export of traces")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An address can't be listened at.
     #[error("listen at {address} for {what}")]
     Listen {
@@ -135,7 +139,7 @@ impl Gateway {
         let listen_address = local(&gateway, config.listen);
         let admin_address = local(&admin, config.admin);
         let state = State::new(config, provider, listen_address, admin_address);
-        let state = Arc::new(state.map_err(StartError::DecisionLog)?);
+        let state = Arc::new(state?);
         let admin = admin
             .into_std()
             .and_then(|listener| admin::start(Arc::clone(&state), listener, status))
@@ -276,6 +280,7 @@ impl Running {
         for connection in state.pool.all() {
             connection.retire("the gateway goes down");
         }
+        compat::drain(&state);
         state.serving.close();
         if timeout(deadline, state.serving.wait()).await.is_err() {
             let cut = state.live.cut_all(End::Draining);
@@ -299,6 +304,9 @@ impl Running {
         let _ = tokio::task::spawn_blocking(move || {
             if let Some(log) = &state.decisions {
                 log.close();
+            }
+            if let Some(traces) = &state.traces {
+                traces.close();
             }
         })
         .await;

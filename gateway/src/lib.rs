@@ -30,8 +30,11 @@ mod pool;
 mod reach;
 mod relay;
 mod resolve;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod tls;
+mod trace;
 pub mod tunnel;
 mod world;
 

@@ -23,8 +23,12 @@ use crate::tunnel::Reason;
 /// What is read at once: a record of TLS.
 const BUFFER: usize = 16 * 1024;
 
-/// How long the service must have been silent until it is told that the client has ended.
+/// How long a service may think about what the client said last, until it is told that the client
+/// has ended.
 const HOLD: Duration = Duration::from_secs(5);
+
+/// The same once it has answered something: mostly that was all, and the client is gone.
+const HOLD_ANSWERED: Duration = Duration::from_secs(1);
 
 /// A connection to a peer that carries raw bytes from now on.
 #[derive(Debug)]
@@ -42,6 +46,8 @@ pub(crate) struct Tunnel {
 struct Ends {
     received: CancellationToken,
     sent: AtomicBool,
+    /// Whether something came since something was last sent.
+    answered: AtomicBool,
 }
 
 // === impl Tunnel ===
@@ -100,14 +106,14 @@ impl Tunnel {
         let (mut from_peer, mut to_peer) = tokio::io::split(self.stream);
         let end = {
             let (reader, writer) = socket.split();
-            let hold = self.holds_end.then_some(HOLD);
+            let holds_end = self.holds_end;
             let outwards = async {
                 to_peer
                     .write_all(&early)
                     .await
                     .map_err(|error| ends.broken(&error))?;
                 drop(early);
-                outwards(&reader, &mut to_peer, entry, counters, &ends, hold).await
+                outwards(&reader, &mut to_peer, entry, counters, &ends, holds_end).await
             };
             let inwards = inwards(
                 &mut from_peer,
@@ -143,7 +149,7 @@ async fn outwards(
     entry: &Entry,
     counters: &Counters,
     ends: &Ends,
-    hold: Option<Duration>,
+    holds_end: bool,
 ) -> Result<(), End> {
     let broken = |error: io::Error| ends.broken(&error);
     to_peer.flush().await.map_err(broken)?;
@@ -160,10 +166,11 @@ async fn outwards(
         to_peer.write_all(bytes).await.map_err(broken)?;
         to_peer.flush().await.map_err(broken)?;
         counters.early(entry, length);
+        ends.answered.store(false, Ordering::Relaxed);
     }
     drop(buffer);
-    if let Some(hold) = hold {
-        silence(entry, ends, hold).await;
+    if holds_end {
+        silence(entry, ends).await;
     }
     ends.sent.store(true, Ordering::Release);
     match to_peer.shutdown().await {
@@ -198,15 +205,20 @@ async fn inwards(
         };
         writer.write_all(bytes).await.map_err(aborted)?;
         counters.received(entry, length);
+        ends.answered.store(true, Ordering::Relaxed);
     }
     ends.received.cancel();
     writer.shutdown().await.map_err(aborted)
 }
 
 /// Waits until the other side has ended, or has said nothing for a while.
-async fn silence(entry: &Entry, ends: &Ends, hold: Duration) {
+async fn silence(entry: &Entry, ends: &Ends) {
     loop {
         let (_, before) = entry.bytes();
+        let hold = match ends.answered.load(Ordering::Relaxed) {
+            true => HOLD_ANSWERED,
+            false => HOLD,
+        };
         tokio::select! {
             () = ends.received.cancelled() => return,
             () = sleep(hold) => {}
