@@ -426,7 +426,7 @@ impl Follower {
             revision = revision.as_ref().map(Revision::as_str),
             connections.cut = cut,
             gateways.cut = gone,
-            swap.microseconds = took.as_micros() as u64,
+            took_us = took.as_micros() as u64,
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);
