@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use reconciler::kubernetes::cache::WATCH_SECONDS;
 use reconciler::kubernetes::client::{Access, ConnectError, Connection, connect, reach};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::failure::Hint as _;
 
@@ -97,6 +98,7 @@ pub(crate) fn install_cryptography() -> anyhow::Result<()> {
 /// Runs a role on a runtime of its own, until it ends.
 pub(crate) fn run_role(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u8> {
     install_cryptography()?;
+    open_more();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("weft")
@@ -104,6 +106,19 @@ pub(crate) fn run_role(role: impl Future<Output = anyhow::Result<()>>) -> anyhow
         .context("cannot start the runtime")?
         .block_on(role)?;
     Ok(crate::exit::DONE)
+}
+
+/// Lets the process open as many descriptors as it may: the limit at the start is there for
+/// programs that wait by `select`, and each connection costs one.
+fn open_more() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        // Where that is forbidden, it goes on with what there is.
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of descriptors can't be raised");
+        }
+    }
 }
 
 /// The name of the machine, which in a Pod is the Pod's.

@@ -1,19 +1,17 @@
 //! Connecting to a peer's gateways.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use rustls::ClientConfig;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,14 +19,11 @@ use crate::compat;
 use crate::link;
 use crate::listen::prepare;
 use crate::pool::{Dial, DialError, Dialled};
-use crate::resolve::{connect, share};
+use crate::resolve::{authority, race};
 use crate::state::State;
 use crate::tls::{self, ALPN_WEFT, TLS_BUFFER, handshake};
 use crate::tunnel::{Connection, ConnectionFacts, Link};
 use crate::world::World;
-
-/// Until the next of a peer's gateways is tried beside one that doesn't answer.
-const STAGGER: Duration = Duration::from_millis(250);
 
 /// A usable connection to a peer: one that is there, or a new one.
 pub(crate) async fn connection(
@@ -150,24 +145,13 @@ pub(crate) async fn each<T, F: Future<Output = Result<T, DialError>>>(
     }
     let start = rand::random_range(0..gateways.len());
     gateways.rotate_left(start);
-    let mut gateways = gateways.into_iter();
-    let mut attempts = FuturesUnordered::new();
-    let mut last = none();
-    loop {
-        let next = gateways.next();
-        let is_last = next.is_none();
-        if let Some(gateway) = next {
-            attempts.push(Box::pin(attempt(gateway)));
-        }
-        tokio::select! {
-            attempt = attempts.next() => match attempt {
-                Some(Ok(done)) => return Ok(done),
-                Some(Err(error)) => last = error,
-                None => return Err(last),
-            },
-            () = sleep(STAGGER), if !is_last => {}
-        }
-    }
+    let attempts: Vec<_> = gateways
+        .into_iter()
+        .map(|gateway| Box::pin(attempt(gateway)))
+        .collect();
+    race(attempts)
+        .await
+        .map_err(|last| last.unwrap_or_else(none))
 }
 
 async fn dial_one(
@@ -247,6 +231,7 @@ fn facts(
         gateway: Some(gateway.clone()),
         chain,
         own: world.identity.fingerprint(),
+        made: UnixTime::now(),
     }
 }
 
@@ -256,7 +241,7 @@ fn failed(
     reason: &'static str,
     text: &dyn std::fmt::Display,
 ) -> DialError {
-    let target = format!("{}:{}", gateway.host, gateway.port);
+    let target = authority(&gateway.host, gateway.port.get());
     DialError {
         reason,
         text: format!("connect to {target} of {peer}: {text}"),
@@ -272,19 +257,17 @@ async fn socket(
     let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
     let timeouts = &state.config.timeouts;
     let connect = async {
-        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
         let addresses = state
             .resolve_gateways
             .resolve(&gateway.host, gateway.port.get())
             .await?;
-        let share = share(timeouts.dial, addresses.len());
-        for address in addresses {
-            match connect(address, share).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let attempts = addresses.into_iter().map(|address| async move {
+            let socket = TcpStream::connect(address).await?;
+            Ok((socket, address))
+        });
+        race(attempts).await.map_err(|last| {
+            last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+        })
     };
     let (socket, address) = match timeout(timeouts.dial, connect).await {
         Ok(Ok(connected)) => connected,
@@ -296,7 +279,7 @@ async fn socket(
 }
 
 /// A handshake with a peer's gateway, in time.
-async fn of_gateway<T, F: Future<Output = std::io::Result<T>>>(
+async fn of_gateway<T, F: Future<Output = io::Result<T>>>(
     state: &State,
     world: &World,
     peer: &PeerName,

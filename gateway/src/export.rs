@@ -19,7 +19,7 @@ use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::relay;
-use crate::resolve;
+use crate::resolve::{authority, race};
 use crate::state::State;
 use crate::tunnel::Tunnel;
 use crate::tunnel::connection::Closed;
@@ -183,29 +183,28 @@ pub(crate) async fn connect(
                     .map_err(|reason| (Outcome::ExportUnreachable, reason))?,
             ),
         };
-        let share = resolve::share(state.config.timeouts.connect, addresses.len());
         let none = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        let mut last = unreachable(&host, port, &none);
-        for address in addresses {
-            // Each address by itself: what a name resolves to can change at any time.
-            let checked = match &export.host {
-                Some(host) => world.check_target(host, address.ip()),
-                None => world.guard.check_address(address.ip(), None),
-            };
-            if let Err(refusal) = checked {
-                last = refused(refusal.to_string());
-                continue;
-            }
-            if is_own(state, address).await {
-                last = refused(format!("{address} is the gateway's own"));
-                continue;
-            }
-            match resolve::connect(address, share).await {
-                Ok(socket) => return Ok((socket, address)),
-                Err(error) => last = unreachable(&host, port, &error),
-            }
-        }
-        Err(last)
+        let attempts = addresses.into_iter().map(|address| {
+            let (host, refused) = (&host, &refused);
+            Box::pin(async move {
+                // Each address by itself: what a name resolves to can change at any time.
+                let checked = match &export.host {
+                    Some(host) => world.check_target(host, address.ip()),
+                    None => world.guard.check_address(address.ip(), None),
+                };
+                checked.map_err(|refusal| refused(refusal.to_string()))?;
+                if is_own(state, address).await {
+                    let text = "is the gateway's own; what is imported is exported by its Service";
+                    return Err(refused(format!("{address} {text}")));
+                }
+                let socket = TcpStream::connect(address).await;
+                let socket = socket.map_err(|error| unreachable(host, port, &error))?;
+                Ok((socket, address))
+            })
+        });
+        race(attempts)
+            .await
+            .map_err(|last| last.unwrap_or_else(|| unreachable(&host, port, &none)))
     };
     let (socket, address) = timeout(state.config.timeouts.connect, connect)
         .await
@@ -225,7 +224,7 @@ fn spread(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 fn unreachable(host: &str, port: u16, error: &io::Error) -> (Outcome, String) {
-    let text = format!("connect to {}:{port}: {error}", host.escape_default());
+    let text = format!("connect to {}: {error}", authority(host, port));
     (Outcome::ExportUnreachable, text)
 }
 

@@ -401,7 +401,7 @@ impl Follower {
             return;
         }
         self.listeners.follow(state, snapshot).await;
-        self.heartbeats.follow(state, snapshot);
+        self.heartbeats.follow(state, snapshot).await;
         if let Some(world) = &world {
             link::retire_others(state, world);
         }

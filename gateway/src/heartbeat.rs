@@ -8,6 +8,7 @@ use fabric::name::PeerName;
 use fabric::snapshot::{Remote, Snapshot};
 use futures::future::join_all;
 use jiff::Timestamp;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -25,23 +26,30 @@ const SHORTEST: Duration = Duration::from_millis(50);
 /// The tasks that watch peers.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {
-    running: BTreeMap<PeerName, CancellationToken>,
+    running: BTreeMap<PeerName, (CancellationToken, JoinHandle<()>)>,
 }
 
 // === impl Heartbeats ===
 
 impl Heartbeats {
     /// Watches exactly the peers of a snapshot.
-    pub(crate) fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
-        let is_there =
-            |peer: &PeerName| snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer));
-        self.running.retain(|peer, stop| {
-            let keep = is_there(peer);
-            if !keep {
-                stop.cancel();
-            }
-            keep
-        });
+    pub(crate) async fn follow(&mut self, state: &Arc<State>, snapshot: Option<&Snapshot>) {
+        let (kept, gone) = std::mem::take(&mut self.running)
+            .into_iter()
+            .partition(|(peer, _)| {
+                snapshot.is_some_and(|snapshot| snapshot.remotes.contains_key(peer))
+            });
+        self.running = kept;
+        let gone: BTreeMap<_, (CancellationToken, JoinHandle<()>)> = gone;
+        for (peer, (stop, task)) in gone {
+            stop.cancel();
+            // Only then it says nothing more of a peer that may come back with the next snapshot.
+            let _ = task.await;
+            state.reach.forget(&peer);
+            state.metrics.peer_reachable.remove(&PeerLabel {
+                peer: peer.to_string(),
+            });
+        }
         let peers = snapshot
             .into_iter()
             .flat_map(|snapshot| snapshot.remotes.keys());
@@ -50,17 +58,13 @@ impl Heartbeats {
                 continue;
             }
             let stop = state.draining.child_token();
-            self.running.insert(peer.clone(), stop.clone());
-            let (state, peer) = (Arc::clone(state), peer.clone());
-            let tasks = state.tasks.clone();
-            tasks.spawn(async move {
-                stop.run_until_cancelled(Box::pin(watch(&state, &peer)))
-                    .await;
-                state.reach.forget(&peer);
-                state.metrics.peer_reachable.remove(&PeerLabel {
-                    peer: peer.to_string(),
-                });
+            let (stopped, watched) = (stop.clone(), Arc::clone(state));
+            let watching = peer.clone();
+            let task = state.tasks.spawn(async move {
+                let watch = Box::pin(watch(&watched, &watching));
+                stopped.run_until_cancelled(watch).await;
             });
+            self.running.insert(peer.clone(), (stop, task));
         }
     }
 }
@@ -74,6 +78,7 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
             return;
         };
         let heartbeat = &world.snapshot.heartbeat;
+        let started = Instant::now();
         let result = beat(state, remote, heartbeat.down, &mut missed).await;
         let failure = result.as_ref().err().cloned().unwrap_or_default();
         let changed = state
@@ -93,7 +98,9 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
         }
         let interval = heartbeat.interval.get().max(SHORTEST);
         drop(world);
-        tokio::time::sleep(interval).await;
+        // From one to the next, however long this one waited for its answer.
+        let rest = interval.saturating_sub(started.elapsed());
+        tokio::time::sleep(rest.max(SHORTEST)).await;
     }
 }
 
@@ -135,6 +142,10 @@ async fn beat(
         let missed = missed.entry(identity(connection)).or_insert(0);
         if let Some(round_trip) = round_trip {
             *missed = 0;
+            // One that takes no more tunnels doesn't make the peer reachable.
+            if connection.is_going() {
+                continue;
+            }
             fastest = Some(fastest.map_or(round_trip, |fastest| fastest.min(round_trip)));
             continue;
         }

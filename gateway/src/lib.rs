@@ -17,6 +17,7 @@ pub mod decision;
 mod dial;
 mod export;
 pub mod gateway;
+pub mod health;
 mod heartbeat;
 mod import;
 pub mod judge;

@@ -5,11 +5,12 @@ mod rate;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use fabric::api;
 use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
 
 pub(crate) use rate::Rates;
 
@@ -96,13 +97,31 @@ pub(crate) struct Slot<K: Eq + Hash + Clone> {
     key: K,
 }
 
-/// The tighter of a built-in bound and a configured one, where 0 is no limit.
+/// The tighter of a built-in bound and a configured one, where 0 is no limit; and never more than
+/// half of the descriptors that the process may open, so that one peer or import can't have them
+/// all.
 #[must_use]
 pub(crate) fn bound(built_in: usize, configured: u32) -> usize {
+    tightest(built_in, configured, descriptors())
+}
+
+fn tightest(built_in: usize, configured: u32, descriptors: usize) -> usize {
+    let built_in = built_in.min(descriptors / 2);
     match configured {
         0 => built_in,
         limit => built_in.min(limit as usize),
     }
+}
+
+/// How many descriptors the process may open; looked at once, since nothing changes it.
+fn descriptors() -> usize {
+    static LIMIT: LazyLock<usize> = LazyLock::new(|| {
+        let limit = getrlimit(Resource::Nofile).current;
+        limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })
+    });
+    *LIMIT
 }
 
 /// The tighter of a built-in time and a configured one, where zero is no limit.
@@ -257,9 +276,16 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_more_than_half_of_the_descriptors() {
+        assert_eq!(tightest(16 * 1024, 0, 1024), 512);
+        assert_eq!(tightest(16 * 1024, 9000, 1024), 512);
+        assert_eq!(tightest(16 * 1024, 9000, usize::MAX), 9000);
+    }
+
+    #[test]
     fn zero_is_no_limit() {
-        assert_eq!(bound(100, 0), 100);
-        assert_eq!(bound(100, 7), 7);
-        assert_eq!(bound(100, 700), 100);
+        assert_eq!(tightest(100, 0, 5000), 100);
+        assert_eq!(tightest(100, 7, 5000), 7);
+        assert_eq!(tightest(100, 700, 5000), 100);
     }
 }

@@ -152,11 +152,16 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
 }
 
 /// Leaves the connections of a peer that were made with another certificate than the one shown
-/// now.
+/// now, or to a gateway that isn't the peer's any more.
 pub(crate) fn retire_others(state: &State, world: &World) {
     for connection in state.pool.all() {
-        if connection.facts().own != world.identity.fingerprint() {
+        let facts = connection.facts();
+        let remote = world.snapshot.remotes.get(&facts.peer);
+        let is_gone = |gateway| remote.is_none_or(|remote| !remote.gateways.contains(gateway));
+        if facts.own != world.identity.fingerprint() {
             connection.retire("the certificate was replaced");
+        } else if facts.gateway.as_ref().is_some_and(is_gone) {
+            connection.retire("the gateway isn't the peer's any more");
         }
     }
     compat::retire_others(state, world);

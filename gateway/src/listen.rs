@@ -1,22 +1,15 @@
 //! The gateway's one open port: TLS, and behind it tunnels or a little HTTP.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use fabric::api;
 use fabric::name::PeerName;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ProtocolVersion;
+use rustls_pki_types::UnixTime;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::compat;
+use crate::health;
 use crate::limits::{self, Limit, Slot, Slots};
 use crate::link;
 use crate::state::State;
@@ -39,12 +33,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a handshake is left alone while others wait for its place: two round trips around the
 /// world, and some.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// A request's header: nobody needs longer for a health check.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A whole request with its answer, however slowly the other side reads.
-const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A listener on an address; `[::]` is every address of both IP versions, or of IPv4 alone where
 /// the host has no IPv6.
@@ -315,6 +303,7 @@ async fn handle(
         gateway: None,
         chain,
         own: world.identity.fingerprint(),
+        made: UnixTime::now(),
     };
     let mut stream = match agreed {
         Agreed::Weft(secured) => {
@@ -345,36 +334,23 @@ async fn handle(
     };
     state.metrics.handshake("accept", "ok");
     let header = limits::bound(limits::HEADER_BYTES, limits.header_bytes);
-    serve_http(&state, TokioIo::new(*stream), header).await;
+    health::serve(*stream, header, || _ = state.metrics.http_requests.inc()).await;
 }
 
-async fn serve_http(state: &Arc<State>, stream: TokioIo<TlsStream<TcpStream>>, header: usize) {
-    let state = Arc::clone(state);
-    let service = service_fn(move |request: Request<Incoming>| {
-        state.metrics.http_requests.inc();
-        async move { Ok::<_, Infallible>(answer(&request)) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(limits::HEADER_BYTES)
-        .max_header_size(header)
-        // One request each: no connection outlives the certificate that it was accepted by.
-        .keep_alive(false)
-        .serve_connection(stream, service);
-    match timeout(HTTP_TIMEOUT, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),
-        Err(_) => tracing::debug!("http connection took too long"),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn row_90_connections_show_signs_of_life_where_nothing_is_sent() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let socket = socket.unwrap();
+        prepare(&socket);
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
     }
-}
-
-fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/healthz") => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::NOT_FOUND, "there is nothing here\n"),
-    };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response
 }

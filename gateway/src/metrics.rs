@@ -132,15 +132,15 @@ impl Default for Metrics {
         // There from the start, so that a rate is seen from the first one on.
         for limit in Limit::ALL {
             let limit = limit.as_str();
-            metrics.limits.get_or_create(&LimitLabel { limit });
+            let _ = metrics.limits.get_or_create(&LimitLabel { limit });
         }
         for side in [Side::Import, Side::Export] {
             let label = side.reason(End::Complete.as_str());
-            metrics.connections_ended.get_or_create(&label);
+            let _ = metrics.connections_ended.get_or_create(&label);
         }
         let reason = "closed_by_peer";
         let ended = &metrics.gateway_connections_ended;
-        ended.get_or_create(&ReasonLabel { reason });
+        let _ = ended.get_or_create(&ReasonLabel { reason });
         metrics
             .build
             .get_or_create(&VersionLabel { version })

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_in_a_row_must_agree() {
+    fn row_57_several_in_a_row_must_agree() {
         let reach = Reachability::default();
         let peer = "east".parse().unwrap();
         let heartbeat = Heartbeat {

@@ -107,9 +107,10 @@ impl World {
         } else {
             Role::Client
         };
+        let at = facts.judged_at();
         let peer = self
             .authorities
-            .verify(&self.snapshot, &facts.chain, role, UnixTime::now())?;
+            .verify(&self.snapshot, &facts.chain, role, at)?;
         if peer != facts.peer {
             return Err(Refused::WrongName);
         }

@@ -101,4 +101,59 @@ async fn a_decision_names_its_rule_and_a_connection_its_end() {
         assert!(decided.contains(text), "no {text:?} in {decided}");
     }
     assert_eq!(logs.lines(&["side=export", "decided"]).len(), 1);
+
+    // Row 68: the hops of a relayed connection, and the same request in every log.
+    let middle = start("middle").await;
+    let middle_plan = Planner::new("middle", authority.certificate())
+        .revision("relayed")
+        .peer("west", &[])
+        .peer("east", &[east.address()])
+        .import("books", free_port(), &[("east", "books")])
+        .relay("books");
+    middle.apply(&middle_plan.allow_all()).await;
+    let east_plan = east_plan
+        .revision("bookkeeping")
+        .peer("middle", &[])
+        .export("books", service.address);
+    east.apply(&east_plan).await;
+    let west_plan = Planner::new("west", authority.certificate())
+        .revision("through-the-middle")
+        .peer("middle", &[middle.address()])
+        .import("books", port, &[("middle", "books")]);
+    west.apply(&west_plan.allow_all()).await;
+    assert_eq!(talk(loopback(port), "hello").await.unwrap(), "hello");
+    let at_west = ["side=import", "import=shop/books", "peer=middle", "decided"];
+    let at_west = wait(&at_west).await;
+    assert!(!at_west.contains("via="), "{at_west}");
+    let (_, request) = at_west.split_once("request=").unwrap();
+    let request = format!("request={}", request.split_once(' ').unwrap().0);
+    for (line, texts) in [
+        (
+            ["side=export", "peer=west", "decided"],
+            &[
+                "import=shop/books ",
+                "detail=relayed to shop/books of east ",
+                "revision=relayed ",
+            ][..],
+        ),
+        (
+            ["side=import", "peer=east", "decided"],
+            &["via=middle ", "client.service_account=till "],
+        ),
+        (
+            ["side=export", "peer=middle", "decided"],
+            &["via=middle ", "rule=AccessPolicy shop/tills "],
+        ),
+    ] {
+        let decided = wait(&[&line[..], &[&request]].concat()).await;
+        assert!(decided.contains("action=allow "), "{decided}");
+        for text in texts {
+            assert!(decided.contains(text), "no {text:?} in {decided}");
+        }
+    }
+    until("its end at all three", || async {
+        let ended = logs.lines(&["connection ended", "end=complete", &request]);
+        (ended.len() == 3).then_some(())
+    })
+    .await;
 }

@@ -24,10 +24,14 @@ const ADMIN_PORT: u16 = 9090;
 pub struct Peer {
     name: String,
     loopback: Loopback,
+    /// Where the gateway listens, where that isn't at the loopback address.
+    listen: Option<SocketAddr>,
     folder: TempDir,
     identity: IdentityFiles,
     repository: String,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    descriptors: Option<u64>,
     process: Option<Process>,
 }
 
@@ -41,10 +45,13 @@ impl Peer {
         Self {
             name: name.to_owned(),
             loopback: Loopback::take(),
+            listen: None,
             folder,
             identity,
             repository: repository.to_owned(),
             arguments: Vec::new(),
+            environment: Vec::new(),
+            descriptors: None,
             process: None,
         }
     }
@@ -56,7 +63,13 @@ impl Peer {
 
     /// The address of the peer's gateway.
     pub fn gateway(&self) -> SocketAddr {
-        self.loopback.at(GATEWAY_PORT)
+        let usual = || self.loopback.at(GATEWAY_PORT);
+        self.listen.unwrap_or_else(usual)
+    }
+
+    /// Lets the gateway listen elsewhere, from the peer's next start on.
+    pub fn listen_at(&mut self, address: SocketAddr) {
+        self.listen = Some(address);
     }
 
     /// The address at which the peer's clients find an import.
@@ -85,10 +98,27 @@ impl Peer {
         self.arguments.extend(arguments);
     }
 
+    /// Sets a variable of the environment, from the peer's next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Lets the peer open no more than so many descriptors, from its next start on.
+    pub fn set_descriptors(&mut self, count: u64) {
+        self.descriptors = Some(count);
+    }
+
     /// Starts the peer; its state stays from one start to the next.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "{} runs already", self.name);
-        let mut command = Command::new(weft());
+        let mut command = match self.descriptors {
+            None => Command::new(weft()),
+            Some(count) => {
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={count}:{count}")).arg(weft());
+                command
+            }
+        };
         clean(&mut command)
             .args(["run", "--peer", &self.name])
             .args(["--repo", &self.repository, "--ref", "main"])
@@ -103,7 +133,8 @@ impl Peer {
             .arg(self.folder.path().join("state"))
             // Long, so that only what the test asks for by a signal happens.
             .args(["--interval", "1h", "--log-format", "json"])
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.environment.iter().cloned());
         self.process = Some(Process::start(&self.name, &mut command));
     }
 

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::Mutex;
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process, kill_process_group};
+use rustix::process::{Pid, Resource, getrlimit, kill_process, kill_process_group, prlimit};
 
 use crate::wait::wait_for;
 
@@ -49,6 +49,32 @@ impl Process {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The memory that it has in use, in KiB.
+    pub fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap_or_default();
+        let kib = line.split_whitespace().next();
+        kib.and_then(|kib| kib.parse().ok()).unwrap_or(0)
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> u64 {
+        fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .expect("the process runs")
+            .count() as u64
+    }
+
+    /// Lets it open no more than so many descriptors, from now on.
+    pub fn limit_descriptors(&self, count: u64) {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(count);
+        prlimit(Some(self.pid()), Resource::Nofile, limit).expect("a child of our own");
     }
 
     /// What it has used so far, for people.

@@ -95,8 +95,15 @@ pub(crate) async fn find<'a>(
         import.sources.len(),
         is_down,
     );
+    let tried = |failed: usize, served: Option<usize>| {
+        let failed = order.sources.get(..failed).unwrap_or_default();
+        state.balance.tried(&import.name, &order, failed, served);
+    };
     let mut failures = Vec::new();
-    for source in order.into_iter().filter_map(|at| import.sources.get(at)) {
+    for at in &order.sources {
+        let Some(source) = import.sources.get(*at) else {
+            continue;
+        };
         let mut fail = |outcome, rule, text| {
             failures.push(Failure {
                 source: Some(source),
@@ -140,6 +147,7 @@ pub(crate) async fn find<'a>(
         };
         match open_tunnel(state, world, remote, &open, wanted.early).await {
             Ok(tunnel) => {
+                tried(failures.len(), Some(*at));
                 return Ok(Found {
                     source,
                     rule,
@@ -158,6 +166,7 @@ pub(crate) async fn find<'a>(
             }
         }
     }
+    tried(failures.len(), None);
     Err(failures)
 }
 

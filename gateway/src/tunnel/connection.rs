@@ -11,7 +11,7 @@ use bytes::Bytes;
 use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub struct ConnectionFacts {
     pub chain: Vec<CertificateDer<'static>>,
     /// The certificate that this side showed.
     pub own: Fingerprint,
+    /// When the connection was made, as certificates count time.
+    pub made: UnixTime,
 }
 
 /// One authenticated connection between two gateways.
@@ -217,6 +219,17 @@ pub async fn establish(
 
 fn ended() -> EstablishError {
     EstablishError::Io(io::ErrorKind::UnexpectedEof.into())
+}
+
+// === impl ConnectionFacts ===
+
+impl ConnectionFacts {
+    /// The moment by which the peer's certificate is judged: now, and never one before the
+    /// connection was made, as a clock that is set back would have it.
+    #[must_use]
+    pub fn judged_at(&self) -> UnixTime {
+        UnixTime::now().max(self.made)
+    }
 }
 
 // === impl Connection ===

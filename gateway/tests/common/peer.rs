@@ -16,6 +16,15 @@ use tokio::sync::watch;
 use super::plan::Planner;
 use super::{soon, until};
 
+/// A busy machine shall not look like a dead peer.
+const PATIENT: Timeouts = Timeouts {
+    handshake: Duration::from_secs(30),
+    dial: Duration::from_secs(30),
+    open: Duration::from_secs(40),
+    connect: Duration::from_secs(30),
+    heartbeat: Duration::from_secs(30),
+};
+
 /// A gateway in this process.
 pub(crate) struct Peer {
     pub running: Running,
@@ -49,15 +58,7 @@ impl Peer {
     }
 
     pub(crate) async fn start_at(identities: Vec<IdentityFiles>, port: u16) -> Self {
-        // A busy machine shall not look like a dead peer.
-        let timeouts = Timeouts {
-            handshake: Duration::from_secs(30),
-            dial: Duration::from_secs(30),
-            open: Duration::from_secs(40),
-            connect: Duration::from_secs(30),
-            heartbeat: Duration::from_secs(30),
-        };
-        Self::start_with(identities, port, timeouts).await
+        Self::start_with(identities, port, PATIENT).await
     }
 
     pub(crate) async fn start_with(
@@ -65,19 +66,23 @@ impl Peer {
         port: u16,
         timeouts: Timeouts,
     ) -> Self {
-        Self::start_configured(identities, port, |config| config.timeouts = timeouts).await
+        Self::start_configured(identities, |config| {
+            config.listen = loopback(port);
+            config.timeouts = timeouts;
+        })
+        .await
     }
 
-    /// Starts a gateway that is told other things, too.
+    /// Starts a gateway on a free port of loopback, configured otherwise than usual.
     pub(crate) async fn start_configured(
         identities: Vec<IdentityFiles>,
-        port: u16,
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let (snapshots, receiver) = watch::channel(None);
         let mut config = Config {
-            listen: loopback(port),
+            listen: loopback(0),
             admin: loopback(0),
+            timeouts: PATIENT,
             ..Config::new(identities)
         };
         change(&mut config);
@@ -127,6 +132,15 @@ impl Peer {
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         (status, body.to_owned())
+    }
+
+    /// What the snapshot's page says of a peer.
+    pub(crate) async fn told(&self, peer: &str) -> serde_json::Value {
+        let (_, body) = self.admin("/snapshot").await;
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let peers = told["peers"].as_array().unwrap();
+        let told = peers.iter().find(|told| told["name"] == peer);
+        told.cloned().unwrap_or_default()
     }
 
     /// A metric's value; none when it isn't there.

@@ -176,6 +176,47 @@ impl Planner {
         self.add(Kind::AccessPolicy, Object::AccessPolicy(policy))
     }
 
+    /// An export of an import of the same name, whose Service has port 80.
+    pub(crate) fn relay(self, name: &str) -> Self {
+        let spec = api::ExportSpec {
+            host: None,
+            port: NonZeroU16::new(80).unwrap(),
+        };
+        let metadata = metadata(name, Some("shop"));
+        self.add(Kind::Export, Object::Export(api::Export { metadata, spec }))
+    }
+
+    /// A policy of the whole fabric.
+    pub(crate) fn privileged(
+        self,
+        name: &str,
+        action: Action,
+        from: &[(&str, &str)],
+        to: &[(&str, &str)],
+    ) -> Self {
+        let spec = api::AccessPolicySpec {
+            action,
+            from: selector(from),
+            to: selector(to),
+        };
+        let metadata = metadata(name, None);
+        let policy = api::PrivilegedAccessPolicy { metadata, spec };
+        let policy = Object::PrivilegedAccessPolicy(policy);
+        self.add(Kind::PrivilegedAccessPolicy, policy)
+    }
+
+    /// Labels of the object that was added last.
+    pub(crate) fn labelled(mut self, pairs: &[(&str, &str)]) -> Self {
+        let labels = labels(pairs);
+        match &mut self.plan.objects.last_mut().unwrap().object {
+            Object::Peer(peer) => peer.metadata.labels = labels,
+            Object::Export(export) => export.metadata.labels = labels,
+            Object::Import(import) => import.metadata.labels = labels,
+            other => panic!("{other:?} isn't labelled by any test"),
+        }
+        self
+    }
+
     /// Everything is allowed.
     pub(crate) fn allow_all(self) -> Self {
         self.policy("allow-all", Action::Allow, &[], &[])

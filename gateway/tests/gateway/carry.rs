@@ -21,7 +21,7 @@ async fn an_allowed_connection_reaches_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_is_denied_on_either_side() {
+async fn row_72_both_sides_must_allow() {
     let pair = Pair::started(Service::echo().await).await;
     pair.east.apply(&pair.east_plan().allow_all()).await;
     pair.west.apply(&pair.west_plan()).await;
@@ -42,7 +42,7 @@ async fn a_connection_is_denied_on_either_side() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_http_request_is_answered() {
+async fn row_85_an_http_request_is_answered() {
     let service = Service::start(|mut socket| async move {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
@@ -66,7 +66,7 @@ async fn an_http_request_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_may_speak_first() {
+async fn row_88_a_server_may_speak_first() {
     let pair = Pair::open(Service::named("220 ready\r\n").await).await;
     let mut socket = TcpStream::connect(pair.import).await.unwrap();
     let mut banner = String::new();
@@ -77,7 +77,7 @@ async fn a_server_may_speak_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn either_side_may_end_its_direction_first() {
+async fn row_89_either_side_may_end_its_direction_first() {
     // The client ends first: what the service says afterwards arrives.
     let counts = Service::start(|mut socket| async move {
         let mut all = Vec::new();

@@ -129,7 +129,9 @@ async fn limits_of_the_snapshot_hold() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_carries_nothing_is_ended_in_time() {
+async fn row_90_a_connection_that_carries_nothing_is_ended_in_time() {
+    // Only where the fabric says so.
+    assert!(api::Limits::default().idle_timeout.get().is_zero());
     let pair = Pair::started(Service::echo().await).await;
     pair.east.apply(&pair.east_plan().allow_all()).await;
     let limits = api::Limits {

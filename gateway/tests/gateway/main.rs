@@ -7,15 +7,19 @@
     reason = "a test fails by panicking, and its futures live once"
 )]
 
+mod attributes;
 mod carry;
 mod change;
 mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
 mod expiry;
+mod health;
+mod ipv6;
 mod lifecycle;
 mod limits;
 mod observed;
+mod relay;
 mod renewed;
 mod sources;
 mod traced;

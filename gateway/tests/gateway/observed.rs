@@ -33,7 +33,7 @@ async fn row_81_the_decision_log_names_who_what_why_and_how_it_ended() {
     );
     let start = |name: &'static str, log: std::path::PathBuf| {
         let leaf = authority.leaf(folder.path(), &[name]);
-        Peer::start_configured(vec![leaf.files], 0, |config| {
+        Peer::start_configured(vec![leaf.files], |config| {
             config.decision_log = DecisionLog::File(log);
         })
     };

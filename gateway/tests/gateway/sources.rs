@@ -82,7 +82,7 @@ impl Three {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sources_take_turns_or_keep_their_order() {
+async fn row_62_sources_take_turns_or_keep_their_order() {
     let three = Three::start().await;
     let plan = three.west_plan(LoadBalancing::RoundRobin).allow_all();
     three.west.apply(&plan).await;
@@ -99,7 +99,7 @@ async fn sources_take_turns_or_keep_their_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_source_that_is_denied_or_missing_makes_room_for_the_next() {
+async fn row_63_a_source_that_is_denied_or_missing_makes_room_for_the_next() {
     let three = Three::start().await;
     let east = [("peer.clusterlink.net/name", "east")];
     let plan = three.west_plan(LoadBalancing::Static).allow_all();
@@ -134,9 +134,14 @@ async fn a_source_that_is_denied_or_missing_makes_room_for_the_next() {
         .east
         .decides("export", "export_unreachable", 1.0)
         .await;
-    // Its peer isn't part of the fabric.
+    // What the client says reaches the source that serves it, and it alone.
+    assert_eq!(three.services[0].served(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_64_a_peer_that_is_not_there_disqualifies_its_source_alone() {
+    let three = Three::start().await;
     let without = Planner::new("west", three.authority.certificate())
-        .revision("third")
         .peer("north", &[three.north.address()])
         .import_with(
             "ledger",
@@ -146,12 +151,53 @@ async fn a_source_that_is_denied_or_missing_makes_room_for_the_next() {
         );
     three.west.apply(&without.allow_all()).await;
     assert_eq!(three.ask().await, "north");
-    // What the client says reaches the source that serves it, and it alone.
-    assert_eq!(three.services[0].served(), 0);
+    assert_eq!(three.ask().await, "north");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_failure_has_its_own_reason() {
+async fn row_63_an_unreachable_source_is_tried_last_and_not_never() {
+    let three = Three::start().await;
+    // East is down, and won't be up again for as long as this lasts.
+    let address = three.east.address();
+    let Three {
+        authority,
+        folder,
+        west,
+        east,
+        north,
+        port,
+        services,
+    } = three;
+    drop(east);
+    let plan = Planner::new("west", authority.certificate())
+        .state(|state| state.heartbeat.up = u32::MAX)
+        .peer("east", &[address])
+        .peer("north", &[north.address()])
+        .import_with(
+            "ledger",
+            port,
+            &[("east", "ledger"), ("north", "ledger")],
+            LoadBalancing::Static,
+        );
+    west.apply(&plan.clone().allow_all()).await;
+    west.sees("east", false).await;
+    west.sees("north", true).await;
+    let leaf = authority.leaf(folder.path(), &["east"]);
+    let east = Peer::start_at(vec![leaf.files], address.port()).await;
+    let east_plan = Planner::new("east", authority.certificate())
+        .peer("west", &[])
+        .export("ledger", services[0].address);
+    east.apply(&east_plan.allow_all()).await;
+    // It is first in the list, and works; but it counts as down.
+    assert_eq!(talk(loopback(port), "").await.unwrap(), "north");
+    let at_north = Planner::new("north", authority.certificate()).peer("west", &[]);
+    north.apply(&at_north.revision("second").allow_all()).await;
+    assert_eq!(talk(loopback(port), "").await.unwrap(), "east");
+    west.sees("east", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_93_each_failure_has_its_own_reason() {
     let three = Three::start().await;
     let nobody = loopback(free_port());
     let plan = |revision: &str, sources: &[(&str, &str)]| {
@@ -216,7 +262,7 @@ async fn a_peer_that_dies_is_passed_over_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_several_gateways_is_enough() {
+async fn row_61_one_of_several_gateways_is_enough() {
     let three = Three::start().await;
     let nobody = loopback(free_port());
     let plan = Planner::new("west", three.authority.certificate())

@@ -89,7 +89,7 @@ async fn one_trace_spans_both_gateways() {
     let start = |name: &'static str, decision_log: DecisionLog| {
         let leaf = authority.leaf(folder.path(), &[name]);
         let traces = receiver.export();
-        Peer::start_configured(vec![leaf.files], 0, |config| {
+        Peer::start_configured(vec![leaf.files], |config| {
             config.traces = Some(traces);
             config.decision_log = decision_log;
         })
@@ -166,7 +166,7 @@ async fn a_receiver_that_is_away_holds_up_nobody_and_a_refusal_is_told() {
     };
     let start = |name: &'static str, export: TraceExport| {
         let leaf = authority.leaf(folder.path(), &[name]);
-        Peer::start_configured(vec![leaf.files], 0, |config| config.traces = Some(export))
+        Peer::start_configured(vec![leaf.files], |config| config.traces = Some(export))
     };
     let west = start("west", receiver.export()).await;
     let east = start("east", away).await;

@@ -15,6 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::common::authority::Leaf;
+use crate::common::peer::free_port;
 use crate::common::plan::Planner;
 use crate::common::service::{Service, talk};
 use crate::common::soon;
@@ -181,7 +182,7 @@ fn data(tunnel: u32, payload: &'static [u8]) -> Frame {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn early_data_follows_open_in_one_write() {
+async fn row_88_early_data_follows_open_in_one_write() {
     let pair = Pair::open(Service::echo().await).await;
     let mut raw = Raw::greeted(&pair).await;
     let mut bytes = open(1, "shop/ledger").encode().unwrap().to_vec();
@@ -322,7 +323,45 @@ async fn the_best_key_exchange_is_chosen_and_nothing_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peer_attributes_are_not_what_the_other_side_says() {
+async fn row_68_hops_are_bounded_and_the_own_name_among_them_is_a_loop() {
+    let pair = Pair::started(Service::echo().await).await;
+    // East exports a service, and by another name what it imports from north, which isn't there.
+    let plan = pair
+        .east_plan()
+        .peer("north", &[])
+        .import("books", free_port(), &[("north", "books")])
+        .relay("books");
+    pair.east.apply(&plan.allow_all()).await;
+    let mut raw = Raw::greeted(&pair).await;
+    let eight = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    for (id, export, via, refused) in [
+        (1, "shop/ledger", &eight[..0], None),
+        // It ends here: eight may have been in between.
+        (3, "shop/ledger", &eight[..], None),
+        (5, "shop/ledger", &["a", "east", "b"][..], Some("loop")),
+        // It would be the ninth.
+        (7, "shop/books", &eight[..], Some("loop")),
+        (9, "shop/books", &eight[..7], Some("export_unreachable")),
+        // North had it already.
+        (11, "shop/books", &["north"][..], Some("loop")),
+    ] {
+        let Frame::Open(_, mut open) = open(id, export) else {
+            unreachable!()
+        };
+        open.via = via.iter().map(|name| name.parse().unwrap()).collect();
+        raw.send(&Frame::Open(id, open)).await;
+        let answer = raw.receive().await;
+        let told = match &answer {
+            Some(Frame::Refuse(_, reason, _)) => Some(reason.as_str()),
+            Some(Frame::Accept(_)) => None,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told, refused, "{export} via {via:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_34_peer_attributes_are_not_what_the_other_side_says() {
     // North's certificate says who asks; a policy for west is none for it.
     let pair = Pair::started(Service::echo().await).await;
     let north = pair.authority.leaf(pair.folder.path(), &["north"]);

@@ -8,8 +8,10 @@
     reason = "a test fails by panicking, measures for people, and its futures live once"
 )]
 
+mod arbitrary;
 #[path = "../common/mod.rs"]
 mod common;
+mod drive;
 mod flood;
 mod handshake;
 mod identity;
