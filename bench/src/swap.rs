@@ -140,7 +140,7 @@ fn logged(pair: &Pair, commit: &str) -> Result<Vec<f64>> {
         let event: Value = serde_json::from_str(line).ok()?;
         let fields = event.get("fields")?;
         let is_swap = fields.get("revision")?.as_str()? == commit;
-        let microseconds = fields.get("swap.microseconds")?.as_f64()?;
+        let microseconds = fields.get("took_us")?.as_f64()?;
         is_swap.then_some(microseconds / 1e3)
     });
     Ok(swaps.collect())
