@@ -18,7 +18,7 @@ pub const IMPORTER: &str = "east";
 pub const EXPORTER: &str = "west";
 
 /// A fabric repository with a CA and the certificates of two peers, made by `weft` itself.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stage {
     folder: PathBuf,
     weft: PathBuf,
@@ -106,18 +106,32 @@ impl Stage {
 
     /// Commits the whole working tree; the commit's name.
     pub fn commit(&self, message: &str) -> Result<String> {
+        let commit = self.prepare(message)?;
+        self.publish(&commit)?;
+        Ok(commit)
+    }
+
+    /// Makes a commit of the whole working tree that no branch holds yet; its name.
+    pub fn prepare(&self, message: &str) -> Result<String> {
         self.git(&["add", "--all"])?;
-        self.git(&[
+        let tree = self.git(&["write-tree"])?;
+        let author = [
             "-c",
             "user.name=Weft bench",
             "-c",
             "user.email=bench@weft.invalid",
-            "commit",
-            "--quiet",
-            "--message",
-            message,
-        ])?;
-        Ok(self.git(&["rev-parse", "HEAD"])?.trim().to_owned())
+        ];
+        let commit = ["commit-tree", tree.trim(), "-p", "HEAD", "-m", message];
+        Ok(self
+            .git(&[&author[..], &commit].concat())?
+            .trim()
+            .to_owned())
+    }
+
+    /// Moves the branch to a commit.
+    pub fn publish(&self, commit: &str) -> Result<()> {
+        self.git(&["update-ref", "refs/heads/main", commit])?;
+        Ok(())
     }
 
     fn keys(&self, peer: &str) -> PathBuf {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::pair::{Fabric, Kind, Pair};
@@ -37,7 +38,7 @@ pub struct Swap {
     pub quiet: f64,
     /// The longest while the commit was brought into force.
     pub longest: f64,
-    /// The time from the signal until both peers had the commit in force, in milliseconds.
+    /// The time from the moment that the branch moved until both peers had the commit in force, in milliseconds.
     pub in_force: f64,
     /// The time that the gateways needed to swap the snapshot, in milliseconds, as they log it.
     pub swaps: Vec<f64>,
@@ -57,18 +58,15 @@ pub async fn run(
     let own = Stage::new(stage.binary(), folder)?;
     let fabric = Fabric::lay_down(&own, service.address()?, kind.size())?;
     let pair = Pair::of_fabric(kind, &fabric, &own, folder).await?;
-    // One commit goes before, for peers that have just started look into the repository once more by themselves.
-    let first = fabric.change(&own, 0)?;
-    pair.signal(Signal::HUP)?;
-    wait_until_in_force(&pair, &first).await?;
     let mut swaps = Vec::new();
     for number in 1..=times {
         let target = *pair.targets().first().context("nothing to connect to")?;
         let (quiet, ()) = longest_until(target, sleep(quiet)).await?;
         // Git's own work comes before what is measured.
-        let commit = fabric.change(&own, number)?;
+        let commit = fabric.prepare_change(&own, number)?;
         pair.empty_logs()?;
-        let (longest, in_force) = longest_until(target, bring_into_force(&pair, &commit)).await?;
+        let (longest, in_force) =
+            longest_until(target, bring_into_force(&own, &pair, &commit)).await?;
         let in_force = in_force?;
         swaps.push(Swap {
             kind,
@@ -115,13 +113,13 @@ async fn longest_until<T>(
     Ok((longest.context("the connection broke")?, happened))
 }
 
-/// Tells the peers of a commit, and waits until it is in force.
-async fn bring_into_force(pair: &Pair, commit: &str) -> Result<Duration> {
-    for &admin in pair.admins() {
-        let is_early = is_in_force(admin, commit).await?;
-        ensure!(!is_early, "{commit} is in force before anybody was told");
-    }
+/// Moves the branch to a commit, tells the peers, and waits until it is in force.
+async fn bring_into_force(stage: &Stage, pair: &Pair, commit: &str) -> Result<Duration> {
+    // Peers see for themselves that a repository on their disk has moved; the signal saves their waiting.
     let started = Instant::now();
+    // The client's thread doesn't wait for git.
+    let (stage, name) = (stage.clone(), commit.to_owned());
+    spawn_blocking(move || stage.publish(&name)).await??;
     pair.signal(Signal::HUP)?;
     wait_until_in_force(pair, commit).await?;
     Ok(started.elapsed())

@@ -259,7 +259,7 @@ fn swaps(results: &Results) -> String {
         vec![swap.quiet]
     });
     row(
-        "from the signal until both peers have it in force",
+        "from the commit until both peers have it in force",
         &|swap| vec![swap.in_force],
     );
     table.text

@@ -73,16 +73,16 @@ impl Fabric {
         };
         fabric.write_base(stage, service)?;
         fabric.write_others(stage, service)?;
-        fabric.write_change(stage, usize::MAX)?;
+        fabric.write_change(stage, 0)?;
         stage.commit("Two peers: west exports the service, east imports it")?;
         Ok(fabric)
     }
 
-    /// Changes one policy of each peer, of which no connection takes notice, and commits that; the
-    /// commit's name.
-    pub fn change(&self, stage: &Stage, number: usize) -> Result<String> {
+    /// Changes one policy of each peer, of which no connection takes notice, in a commit that is yet to be
+    /// published; its name.
+    pub fn prepare_change(&self, stage: &Stage, number: usize) -> Result<String> {
         self.write_change(stage, number)?;
-        stage.commit("Change one policy of each peer")
+        stage.prepare("Change one policy of each peer")
     }
 
     fn write_base(&self, stage: &Stage, service: SocketAddr) -> Result<()> {
