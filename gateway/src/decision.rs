@@ -18,6 +18,7 @@ use fabric::snapshot::Snapshot;
 
 use crate::metrics::{Metrics, Side};
 use crate::state::State;
+use crate::trace::Span;
 use crate::tunnel::{Broken, Reason};
 
 use line::{Ended, Line};
@@ -95,8 +96,8 @@ pub struct Record<'a> {
     pub via: &'a [PeerName],
     /// What else there is to say, for people.
     pub detail: &'a str,
-    /// The trace that the connection belongs to, where there is one.
-    pub trace: Option<&'a str>,
+    /// The connection's part of a trace, where there is one.
+    pub(crate) span: Option<&'a Span<'a>>,
 }
 
 /// How a connection that was let through ended.
@@ -219,6 +220,9 @@ impl Record<'_> {
     /// Writes the decision to the log and counts it.
     pub(crate) fn write(&self, state: &State) {
         self.count(&state.metrics);
+        if let Some(span) = self.span {
+            span.decided(self);
+        }
         if let Some(log) = &state.decisions {
             return log.add(&Line::of(self, None), &state.metrics);
         }
@@ -253,6 +257,7 @@ impl Record<'_> {
             commit = self.rule.map(|rule| rule.origin.revision.as_str()),
             revision = self.snapshot.map(|snapshot| snapshot.revision.as_str()),
             detail = self.detail,
+            trace = self.span.map(|span| tracing::field::display(span.trace())),
             "connection decided",
         );
     }
@@ -261,6 +266,9 @@ impl Record<'_> {
     pub(crate) fn write_end(&self, state: &State, end: End, bytes: (u64, u64), duration: Duration) {
         let label = self.side.reason(end.as_str());
         state.metrics.connections_ended.get_or_create(&label).inc();
+        if let Some(span) = self.span {
+            span.ended(end, bytes);
+        }
         if let Some(log) = &state.decisions {
             let ended = Ended::new(end, bytes, duration);
             return log.add(&Line::of(self, Some(ended)), &state.metrics);

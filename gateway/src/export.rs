@@ -32,6 +32,8 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let request = hex::encode(open.request);
     let peer = tunnel.connection().facts().peer.clone();
     let world = state.world();
+    let traces = state.traces.as_ref();
+    let span = traces.map(|traces| traces.begin("weft.export", open.trace.as_ref()));
     let mut record = Record {
         side: Side::Export,
         request: &request,
@@ -45,7 +47,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         export: Some(&open.export),
         via: &open.via,
         detail: "",
-        trace: None,
+        span: span.as_ref(),
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
@@ -105,8 +107,14 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     if let Some(import) = world.relayed(export) {
         return Box::pin(relay::serve(&state, world, tunnel, &open, import, record)).await;
     }
+    let step = span.as_ref().map(|span| span.child("weft.connect"));
     // Boxed, so that what carries the connection afterwards holds nothing of it.
-    let (socket, host, target) = match Box::pin(connect(&state, world, export)).await {
+    let connected = Box::pin(connect(&state, world, export)).await;
+    if let (Some(step), Err((outcome, _))) = (&step, &connected) {
+        step.fail(*outcome);
+    }
+    drop(step);
+    let (socket, host, target) = match connected {
         Ok(connected) => connected,
         Err((outcome, text)) => {
             record.outcome = outcome;

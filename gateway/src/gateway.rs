@@ -91,6 +91,9 @@ pub enum StartError {
     /// The decision log can't be opened.
     #[error("open the decision log")]
     DecisionLog(#[source] std::io::Error),
+    /// Traces can't be exported as the configuration says.
+    #[error("set up the export of traces")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An address can't be listened at.
     #[error("listen at {address} for {what}")]
     Listen {
@@ -136,7 +139,7 @@ impl Gateway {
         let listen_address = local(&gateway, config.listen);
         let admin_address = local(&admin, config.admin);
         let state = State::new(config, provider, listen_address, admin_address);
-        let state = Arc::new(state.map_err(StartError::DecisionLog)?);
+        let state = Arc::new(state?);
         let admin = admin
             .into_std()
             .and_then(|listener| admin::start(Arc::clone(&state), listener, status))
@@ -302,6 +305,9 @@ impl Running {
             if let Some(log) = &state.decisions {
                 log.close();
             }
+            if let Some(traces) = &state.traces {
+                traces.close();
+            }
         })
         .await;
     }
@@ -420,7 +426,7 @@ impl Follower {
             revision = revision.as_ref().map(Revision::as_str),
             connections.cut = cut,
             gateways.cut = gone,
-            took_us = took.as_micros() as u64,
+            swap.microseconds = took.as_micros() as u64,
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);

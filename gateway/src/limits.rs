@@ -142,6 +142,21 @@ pub(crate) fn time(built_in: Duration, configured: api::Duration) -> Duration {
 // === impl Limit ===
 
 impl Limit {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::ConnectionsPerImport,
+        Self::ConnectionsPerExport,
+        Self::ConnectionsPerClient,
+        Self::NewConnectionsPerImport,
+        Self::NewConnectionsPerExport,
+        Self::TunnelsPerPeer,
+        Self::MessageBytes,
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::ConnectionsPerPeer,
+        Self::HttpConnections,
+    ];
+
     /// The stable name in metrics.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::decision::End;
 use crate::gateway::ImportListener;
 use crate::limits::Limit;
 use crate::state::State;
@@ -128,6 +129,18 @@ impl Default for Metrics {
             certificate_not_after: Gauge::default(),
         };
         let version = env!("CARGO_PKG_VERSION");
+        // There from the start, so that a rate is seen from the first one on.
+        for limit in Limit::ALL {
+            let limit = limit.as_str();
+            let _ = metrics.limits.get_or_create(&LimitLabel { limit });
+        }
+        for side in [Side::Import, Side::Export] {
+            let label = side.reason(End::Complete.as_str());
+            let _ = metrics.connections_ended.get_or_create(&label);
+        }
+        let reason = "closed_by_peer";
+        let ended = &metrics.gateway_connections_ended;
+        let _ = ended.get_or_create(&ReasonLabel { reason });
         metrics
             .build
             .get_or_create(&VersionLabel { version })

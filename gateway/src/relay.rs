@@ -62,6 +62,7 @@ pub(crate) async fn serve(
         client: open.client.as_ref(),
         via: &via,
         early: &early,
+        span: record.span,
     };
     let limit = patience(state.config.timeouts.open, open.via.len());
     let found = tokio::select! {

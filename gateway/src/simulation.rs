@@ -140,10 +140,12 @@ impl Simulation {
         let provider = tls::provider();
         let identity = Identity::read(&provider, &files).await.unwrap();
         let nowhere: SocketAddr = ([127, 0, 0, 1], 1).into();
-        let mut state = State::new(Config::new(vec![files]), provider, nowhere, nowhere);
+        let mut state = State::new(Config::new(vec![files]), provider, nowhere, nowhere).unwrap();
         state.network = Some(Arc::clone(&network));
         let state = Arc::new(state);
-        let world = World::new(&state.provider, Arc::clone(&snapshot), identity, None).unwrap();
+        let clock = fabric::policy::Clock::at(jiff::Timestamp::now());
+        let source = Arc::clone(&snapshot);
+        let world = World::new(&state.provider, source, &clock, identity, None).unwrap();
         let world = Arc::new(world);
         state.swap(Some(Arc::clone(&world)));
         Heartbeats::default().follow(&state, Some(&snapshot)).await;
@@ -207,6 +209,7 @@ impl Simulation {
             client: None,
             via: &[],
             early: if request.has_data { b"early data" } else { b"" },
+            span: None,
         };
         match find(&self.state, &self.world, &wanted).await {
             Ok(found) => {
@@ -405,7 +408,7 @@ fn number(variable: &str) -> Option<u64> {
 fn what_can_be_reached_is_found_and_what_was_broken_heals() {
     let seeds = match number("WEFT_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WEFT_SEEDS").unwrap_or(30),
+        None => 0..number("WEFT_SEEDS").unwrap_or(8),
     };
     let (mut served, mut failed) = (0, 0);
     for seed in seeds.clone() {

@@ -1,7 +1,6 @@
 //! What all tasks of a gateway share.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use crate::compat::Compat;
 use crate::config::Config;
 use crate::copy::Counters;
 use crate::decision::log::Log;
-use crate::gateway::ImportListener;
+use crate::gateway::{ImportListener, StartError};
 use crate::import::balance::Balance;
 use crate::limits::{Rates, Slots};
 use crate::live::{Entry, Live, Subject};
@@ -25,6 +24,7 @@ use crate::metrics::{Metrics, Side};
 use crate::pool::Pool;
 use crate::reach::Reachability;
 use crate::resolve::Resolver;
+use crate::trace::Traces;
 use crate::world::World;
 
 /// What all tasks of a gateway share.
@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub provider: Arc<CryptoProvider>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What traces connections; none where nobody receives them.
+    pub traces: Option<Traces>,
     /// The decision log; none where decisions are events of the process's own.
     pub decisions: Option<Log>,
     /// The snapshot in force; none fails closed.
@@ -107,10 +109,15 @@ impl State {
         provider: Arc<CryptoProvider>,
         listen: SocketAddr,
         admin: SocketAddr,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         Ok(Self {
-            decisions: Log::open(&config.decision_log, &metrics)?,
+            decisions: Log::open(&config.decision_log, &metrics)
+                .map_err(StartError::DecisionLog)?,
+            traces: (config.traces.as_ref())
+                .map(Traces::start)
+                .transpose()
+                .map_err(StartError::Traces)?,
             counters: [Side::Import, Side::Export].map(|side| Counters::new(&metrics, side)),
             config,
             provider,

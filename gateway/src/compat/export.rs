@@ -392,7 +392,7 @@ fn record<'a>(request: &'a str, world: Option<&'a World>, known: &'a Known) -> R
         export: None,
         via: &[],
         detail: "",
-        trace: None,
+        span: None,
     }
 }
 

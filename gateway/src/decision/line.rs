@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use fabric::name::PeerName;
 use jiff::Timestamp;
+use opentelemetry::TraceId;
 use serde::{Serialize, Serializer};
 
 use super::{End, Outcome, Record};
+use crate::trace::Span;
 
 /// One line of the decision log; both sides of a connection have the same `request`.
 #[derive(Serialize)]
@@ -19,8 +21,11 @@ pub(super) struct Line<'a> {
     event: &'static str,
     side: &'static str,
     request: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace: Option<&'a str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "shown_trace"
+    )]
+    trace: Option<TraceId>,
     action: &'static str,
     reason: &'static str,
     #[serde(skip_serializing_if = "Client::is_unknown")]
@@ -96,7 +101,7 @@ impl<'a> Line<'a> {
             },
             side: record.side.as_str(),
             request: record.request,
-            trace: record.trace,
+            trace: record.span.map(Span::trace),
             action: match record.outcome {
                 Outcome::Allowed => "allow",
                 _ => "deny",
@@ -157,6 +162,13 @@ impl Serialize for Place<'_> {
 
 fn shown<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn shown_trace<S: Serializer>(trace: &Option<TraceId>, serializer: S) -> Result<S::Ok, S::Error> {
+    match trace {
+        Some(trace) => serializer.collect_str(trace),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn maybe_shown<S: Serializer>(

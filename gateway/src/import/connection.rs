@@ -37,6 +37,8 @@ pub(crate) async fn serve(
     let known = world
         .as_ref()
         .and_then(|world| world.client_at(address.ip()));
+    let traces = state.traces.as_ref();
+    let span = traces.map(|traces| traces.begin("weft.import", None));
     let mut record = Record {
         side: Side::Import,
         request: &request,
@@ -50,7 +52,7 @@ pub(crate) async fn serve(
         export: None,
         via: &[],
         detail: "",
-        trace: None,
+        span: span.as_ref(),
     };
     let refuse = |record: &Record<'_>, socket: TcpStream| {
         if state.budgets.import(&import) {
@@ -74,6 +76,7 @@ pub(crate) async fn serve(
         client: client.as_deref(),
         via: &[],
         early: &early,
+        span: span.as_ref(),
     };
     // Boxed, so that what carries the connection afterwards holds nothing of it.
     let found = match Box::pin(find(&state, world, &wanted)).await {
@@ -161,7 +164,7 @@ pub(crate) fn refuse(
         export: None,
         via: &[],
         detail: limit.words(),
-        trace: None,
+        span: None,
     };
     if request.is_empty() {
         record.count(&state.metrics);

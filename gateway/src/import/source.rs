@@ -18,6 +18,7 @@ use crate::limits::Slot;
 use crate::limits::admission;
 use crate::metrics::ResultLabel;
 use crate::state::State;
+use crate::trace::Span;
 use crate::tunnel::connection::{Closed, OpenError};
 use crate::tunnel::frame::Open;
 use crate::tunnel::{Broken, Reason, Tunnel};
@@ -39,6 +40,8 @@ pub(crate) struct Wanted<'a> {
     pub via: &'a [PeerName],
     /// What the client has said already.
     pub early: &'a [u8],
+    /// The connection's part of a trace, where there is one.
+    pub span: Option<&'a Span<'a>>,
 }
 
 /// What came of looking for a source.
@@ -130,11 +133,17 @@ pub(crate) async fn find<'a>(
                 continue;
             }
         };
+        let span = wanted.span.map(|span| span.child("weft.tunnel"));
+        if let Some(span) = &span {
+            span.tell("weft.peer", source.peer.to_string());
+            span.tell("weft.export", source.export.name.to_string());
+        }
         let open = Open {
             request: wanted.request,
             export: source.export.name.clone(),
             client: wanted.client.cloned(),
             via: wanted.via.to_vec(),
+            trace: span.as_ref().map(Span::context),
         };
         match open_tunnel(state, world, remote, &open, wanted.early).await {
             Ok(tunnel) => {
@@ -147,6 +156,9 @@ pub(crate) async fn find<'a>(
                 });
             }
             Err((outcome, text, may_go_on)) => {
+                if let Some(span) = &span {
+                    span.fail(outcome);
+                }
                 fail(outcome, None, text);
                 if !may_go_on {
                     break;

@@ -186,3 +186,86 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
         "{series} series, {more} after 50 connections"
     );
 }
+
+/// All the metrics that an expression looks at; an error where it is none.
+fn metrics_of(expression: &str) -> Vec<String> {
+    use promql_parser::parser::{Expr, parse};
+    fn collect(expression: &Expr, found: &mut Vec<String>) {
+        match expression {
+            Expr::VectorSelector(selector) => found.extend(selector.name.clone()),
+            Expr::MatrixSelector(selector) => found.extend(selector.vs.name.clone()),
+            Expr::Aggregate(aggregate) => collect(&aggregate.expr, found),
+            Expr::Unary(unary) => collect(&unary.expr, found),
+            Expr::Binary(binary) => {
+                collect(&binary.lhs, found);
+                collect(&binary.rhs, found);
+            }
+            Expr::Paren(inner) => collect(&inner.expr, found),
+            Expr::Subquery(inner) => collect(&inner.expr, found),
+            Expr::Call(call) => call.args.args.iter().for_each(|arg| collect(arg, found)),
+            _ => {}
+        }
+    }
+    // What Grafana puts in.
+    let plain = expression
+        .replace("$__rate_interval", "5m")
+        .replace("$__interval", "5m");
+    let parsed = parse(&plain).unwrap_or_else(|error| panic!("{expression}: {error}"));
+    let mut found = Vec::new();
+    collect(&parsed, &mut found);
+    found
+}
+
+/// Every `expr` in a dashboard.
+fn expressions(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match (key.as_str(), value) {
+                    ("expr", Value::String(text)) => found.push(text.clone()),
+                    (_, value) => expressions(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dashboard_and_alerts_look_at_metrics_that_are_there() {
+    let pair = Pair::open(Service::echo().await).await;
+    assert_eq!(talk(pair.import, "hello").await.unwrap(), "hello");
+    pair.west.sees("east", true).await;
+    let (_, exposition) = pair.west.admin("/metrics").await;
+    let described = described(&exposition);
+    let is_there = |name: &str| {
+        let of = |suffix: &str, kind: &str| {
+            let stem = name.strip_suffix(suffix);
+            stem.is_some_and(|stem| described.get(stem).is_some_and(|(own, _)| own == kind))
+        };
+        of("", "gauge") || of("_total", "counter") || of("_bucket", "histogram")
+    };
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/observability/");
+    let read = |name: &str| std::fs::read_to_string(format!("{folder}{name}")).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let alerts: Value = serde_yaml::from_str(&read("alerts.yaml")).unwrap();
+    let mut all = Vec::new();
+    expressions(&dashboard, &mut all);
+    let panels = all.len();
+    assert!(panels >= 15, "{panels}");
+    expressions(&alerts, &mut all);
+    assert!(all.len() >= panels + 10, "{}", all.len());
+    for expression in &all {
+        let metrics = metrics_of(expression);
+        assert!(!metrics.is_empty(), "{expression} looks at nothing");
+        for metric in metrics {
+            assert!(is_there(&metric), "{metric} of {expression}");
+        }
+    }
+    // What a person is told of each alert.
+    for rule in alerts["groups"][0]["rules"].as_array().unwrap() {
+        assert!(rule["annotations"]["summary"].is_string(), "{rule}");
+        assert!(rule["labels"]["severity"].is_string(), "{rule}");
+    }
+}

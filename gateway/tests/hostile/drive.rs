@@ -119,6 +119,7 @@ fn wanted(whim: u8) -> Open {
         export: "shop/ledger".parse().unwrap(),
         client: None,
         via: Vec::new(),
+        trace: None,
     }
 }
 
