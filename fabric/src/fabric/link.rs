@@ -87,7 +87,8 @@ pub(super) fn link(
         match known.and_then(|known| known.unit(name.as_str())) {
             Some(checked) => diagnostics.extend(checked.linked()),
             None => {
-                diagnostics.extend(findings.of(name).iter().flat_map(|all| all.iter().cloned()));
+                let found = findings.of(name).into_iter().flatten();
+                diagnostics.extend(found.map(|found: &mut Diagnostic| found.clone()));
             }
         }
     }
