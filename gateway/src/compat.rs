@@ -66,6 +66,11 @@ pub(crate) fn judge(state: &State, world: Option<&World>) -> usize {
     cut
 }
 
+/// Gives up the connections that wait for use.
+pub(crate) fn drain(state: &State) {
+    state.compat.idle.keep(|_| false);
+}
+
 /// Leaves the connections that wait for use and were made with another certificate than the one
 /// shown now.
 pub(crate) fn retire_others(state: &State, world: &World) {

@@ -19,6 +19,7 @@ pub mod api_server;
 pub mod binary;
 pub mod certificates;
 pub mod cluster;
+pub mod clusterlink;
 pub mod fabric;
 pub mod forge;
 pub mod generator;

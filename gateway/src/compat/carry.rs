@@ -16,14 +16,19 @@ use tokio_util::sync::CancellationToken;
 use crate::compat::link::Known;
 use crate::copy::{Counters, aborted, idled};
 use crate::decision::End;
+use crate::limits::Quiet;
 use crate::live::Entry;
 use crate::tunnel::Reason;
 
 /// What is read at once: a record of TLS.
 const BUFFER: usize = 16 * 1024;
 
-/// How long the service must have been silent until it is told that the client has ended.
+/// How long a service may think about what the client said last, until it is told that the client
+/// has ended.
 const HOLD: Duration = Duration::from_secs(5);
+
+/// The same once it has answered something: mostly that was all, and the client is gone.
+const HOLD_ANSWERED: Duration = Duration::from_secs(1);
 
 /// A connection to a peer that carries raw bytes from now on.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub(crate) struct Tunnel {
 struct Ends {
     received: CancellationToken,
     sent: AtomicBool,
+    /// Whether something came since something was last sent.
+    answered: AtomicBool,
 }
 
 // === impl Tunnel ===
@@ -92,21 +99,21 @@ impl Tunnel {
         early: Vec<u8>,
         entry: &Entry,
         counters: &Counters,
-        idle: Duration,
+        quiet: Quiet,
     ) -> End {
         let link = Arc::clone(self.known.link());
         let ends = Ends::default();
         let (mut from_peer, mut to_peer) = tokio::io::split(self.stream);
         let end = {
             let (reader, writer) = socket.split();
-            let hold = self.holds_end.then_some(HOLD);
+            let holds_end = self.holds_end;
             let outwards = async {
                 to_peer
                     .write_all(&early)
                     .await
                     .map_err(|error| ends.broken(&error))?;
                 drop(early);
-                outwards(&reader, &mut to_peer, entry, counters, &ends, hold).await
+                outwards(&reader, &mut to_peer, entry, counters, &ends, holds_end).await
             };
             let inwards = inwards(
                 &mut from_peer,
@@ -122,7 +129,7 @@ impl Tunnel {
                 result = both => result.map_or_else(|end| end, |_| End::Complete),
                 end = entry.until_cut() => end,
                 () = link.until_cut() => End::NoLongerAllowed,
-                () = idled(entry, idle) => End::Idle,
+                () = idled(entry, quiet) => End::Idle,
                 // A direction that is over or waits for the other side doesn't notice.
                 () = aborted(reader.as_ref()) => End::Aborted,
             }
@@ -142,7 +149,7 @@ async fn outwards(
     entry: &Entry,
     counters: &Counters,
     ends: &Ends,
-    hold: Option<Duration>,
+    holds_end: bool,
 ) -> Result<(), End> {
     let broken = |error: io::Error| ends.broken(&error);
     to_peer.flush().await.map_err(broken)?;
@@ -159,10 +166,11 @@ async fn outwards(
         to_peer.write_all(bytes).await.map_err(broken)?;
         to_peer.flush().await.map_err(broken)?;
         counters.early(entry, length);
+        ends.answered.store(false, Ordering::Relaxed);
     }
     drop(buffer);
-    if let Some(hold) = hold {
-        silence(entry, ends, hold).await;
+    if holds_end {
+        silence(entry, ends).await;
     }
     ends.sent.store(true, Ordering::Release);
     match to_peer.shutdown().await {
@@ -197,15 +205,20 @@ async fn inwards(
         };
         writer.write_all(bytes).await.map_err(aborted)?;
         counters.received(entry, length);
+        ends.answered.store(true, Ordering::Relaxed);
     }
     ends.received.cancel();
     writer.shutdown().await.map_err(aborted)
 }
 
 /// Waits until the other side has ended, or has said nothing for a while.
-async fn silence(entry: &Entry, ends: &Ends, hold: Duration) {
+async fn silence(entry: &Entry, ends: &Ends) {
     loop {
         let (_, before) = entry.bytes();
+        let hold = match ends.answered.load(Ordering::Relaxed) {
+            true => HOLD_ANSWERED,
+            false => HOLD,
+        };
         tokio::select! {
             () = ends.received.cancelled() => return,
             () = sleep(hold) => {}

@@ -421,6 +421,7 @@ impl Connection {
         if cut {
             let _ = tokio::time::timeout(FLUSH, self.outbox.shut_down()).await;
         }
+        self.outbox.release().await;
     }
 
     async fn read(self: &Arc<Self>, incoming: Incoming, accept: &Arc<dyn Accept>) -> Closed {

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::sync::{MutexGuard, Notify};
+use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, FrameError, HEADER_LENGTH, MAX_DATA};
 use super::link::Transmitter;
@@ -40,6 +41,8 @@ pub(super) struct Outbox {
     writer: tokio::sync::Mutex<Writer>,
     /// Something waits for the connection's own task to write it.
     due: Notify,
+    /// Nothing more is taken, and nobody waits for his turn.
+    over: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl Outbox {
                 closed: false,
             }),
             due: Notify::new(),
+            over: CancellationToken::new(),
         }
     }
 
@@ -158,9 +162,10 @@ impl Outbox {
             outbox: self,
             writer: self.writer.lock().await,
         };
-        poll_fn(|context| self.poll_write(&mut turn.writer, context))
-            .await
-            .map_err(|_| Full)?;
+        let write = poll_fn(|context| self.poll_write(&mut turn.writer, context));
+        // A peer that reads nothing would hold whoever has the turn, and with it the socket, for ever.
+        let written = self.over.run_until_cancelled(write).await;
+        written.ok_or(Full)?.map_err(|_| Full)?;
         if turn.writer.closed {
             return Err(Full);
         }
@@ -204,6 +209,13 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         waiting.closed = true;
         waiting.frames = BytesMut::new();
+        drop(waiting);
+        self.over.cancel();
+    }
+
+    /// Lets go of the stream, whoever still knows the connection.
+    pub(super) async fn release(&self) {
+        self.writer.lock().await.link.stream = Box::new(tokio::io::sink());
     }
 
     /// Writes whenever something is due, until the end; `gather` is whether to let others add

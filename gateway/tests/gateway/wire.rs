@@ -168,6 +168,7 @@ fn open(id: u32, export: &str) -> Frame {
         export: export.parse().unwrap(),
         client: None,
         via: Vec::new(),
+        trace: None,
     };
     Frame::Open(id, Box::new(open))
 }

@@ -60,6 +60,7 @@ fn facts(dialled: bool) -> ConnectionFacts {
         gateway: None,
         chain: Vec::new(),
         own: Fingerprint::of_der(b"a certificate"),
+        made: rustls_pki_types::UnixTime::now(),
     }
 }
 
@@ -69,6 +70,7 @@ fn open() -> Open {
         export: ObjectName::new("shop", "ledger").unwrap(),
         client: None,
         via: Vec::new(),
+        trace: None,
     }
 }
 
