@@ -78,6 +78,15 @@ impl Work {
         name == kind || name == self.to_string()
     }
 
+    /// How many operations one unit of the tables is; bulk has none.
+    #[must_use]
+    pub const fn operations(self) -> f64 {
+        match self {
+            Self::Upload(_) | Self::Download(_) => 1.0,
+            Self::Short(_) | Self::PingPong(_) => self.unit_size(),
+        }
+    }
+
     /// How many bytes or operations one unit of the tables is.
     const fn unit_size(self) -> f64 {
         match self {
@@ -180,7 +189,7 @@ async fn measure(
     latencies.sort_unstable();
     let percentile = |share: f64| {
         let index = (latencies.len() as f64 * share) as usize;
-        let nanoseconds = latencies.get(index).or(latencies.last())?;
+        let nanoseconds = latencies.get(index).or_else(|| latencies.last())?;
         Some(*nanoseconds as f64 / 1e3)
     };
     Ok(Outcome {

@@ -1,5 +1,6 @@
 //! Runs the benchmark; see `README.md` beside it.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::ValueEnum as _;
 use tokio::signal::unix::{SignalKind, signal};
 use weft_bench::load::{Span, Work};
 use weft_bench::pair::Kind;
+use weft_bench::results::Results;
 use weft_bench::rounds::{Plan, Rounds};
 use weft_bench::service::Service;
 use weft_bench::stage::Stage;
@@ -18,6 +20,9 @@ use weft_bench::{chapter, descriptors, table};
 
 /// So many tunnels are held open, as far as the limit of open files allows.
 const TUNNELS: [u16; 2] = [1_000, 9_000];
+
+/// Without a gateway there are more connections a second than one port has clients' ports for.
+const SERVICE_PORTS: usize = 4;
 
 /// In the order in which they run.
 const LOADS: [Work; 8] = [
@@ -70,8 +75,12 @@ struct Arguments {
     write: Option<PathBuf>,
 
     /// The `weft` binary
-    #[arg(long, value_name = "FILE")]
-    weft: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "from")]
+    weft: Option<PathBuf>,
+
+    /// Measure nothing, and print what was measured before, which --results wrote
+    #[arg(long, value_name = "FILE", conflicts_with = "results")]
+    from: Option<PathBuf>,
 
     /// Envoy's binary
     #[arg(long, value_name = "FILE")]
@@ -116,6 +125,31 @@ fn start(arguments: Arguments) -> Result<()> {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
+    let results = match &arguments.from {
+        Some(file) => {
+            let text = fs::read_to_string(file);
+            let text = text.with_context(|| format!("reading {}", file.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("{}", file.display()))?
+        }
+        None => measure(&arguments).await?,
+    };
+    if let Some(file) = &arguments.results {
+        let text = serde_json::to_string_pretty(&results)?;
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    let text = table::render(&results);
+    if let Some(document) = &arguments.write {
+        let place = match arguments.scale {
+            true => "--scale --write",
+            false => "--write",
+        };
+        chapter::write(document, place, &text)?;
+    }
+    write!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+async fn measure(arguments: &Arguments) -> Result<Results> {
     let limit = descriptors::raise().context("the limit of open files can't be raised")?;
     let measured = Duration::try_from_secs_f64(arguments.seconds).context("--seconds")?;
     let mut plan = Plan {
@@ -146,27 +180,14 @@ async fn run(arguments: Arguments) -> Result<()> {
     };
     plan.tunnels
         .retain(|&tunnels| u64::from(tunnels) <= descriptors::tunnels(limit));
-    let weft = arguments.weft.canonicalize();
-    let weft = weft.with_context(|| format!("--weft {}", arguments.weft.display()))?;
+    let weft = arguments.weft.as_deref().context("--weft is missing")?;
+    let weft = weft.canonicalize();
+    let weft = weft.with_context(|| format!("--weft {:?}", arguments.weft))?;
     let mut folder = tempfile::Builder::new().prefix("weft-bench-").tempdir()?;
     folder.disable_cleanup(arguments.keep);
-    let stage = Stage::new(&weft, folder.path())?.with_envoy(arguments.envoy);
-    let service = Service::start(4)?;
-    let results = Rounds::new(&plan, &stage, &service).run().await?;
-    if let Some(file) = &arguments.results {
-        let text = serde_json::to_string_pretty(&results)?;
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
-    }
-    let text = table::render(&results);
-    if let Some(document) = &arguments.write {
-        let place = match arguments.scale {
-            true => "--scale --write",
-            false => "--write",
-        };
-        chapter::write(document, place, &text)?;
-    }
-    write!(io::stdout(), "{text}")?;
-    Ok(())
+    let stage = Stage::new(&weft, folder.path())?.with_envoy(arguments.envoy.clone());
+    let service = Service::start(SERVICE_PORTS)?;
+    Rounds::new(&plan, &stage, &service).run().await
 }
 
 /// The loads that `--only` names, and the numbers of idle tunnels.

@@ -77,7 +77,13 @@ impl Kind {
             Self::Nginx => run(&mut anchor::nginx_version()),
             Self::EnvoyClusterlink | Self::EnvoyHttp2 => run(&mut anchor::envoy_version(stage)?),
         }
-        .map(|text| text.trim().lines().next().unwrap_or_default().to_owned())
+        .map(|text| {
+            let line = text.trim().lines().next().unwrap_or_default();
+            // Envoy says its own path, and then commit, version and how it was built.
+            let version = line.split_once("  version: ");
+            let version = version.and_then(|(_, version)| version.split('/').nth(1));
+            version.map_or_else(|| line.to_owned(), |version| format!("Envoy {version}"))
+        })
     }
 
     /// Starts such a pair in front of a service, and waits until it carries something.

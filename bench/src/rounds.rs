@@ -122,7 +122,9 @@ impl<'a> Rounds<'a> {
                     }
                 };
                 pair.empty_logs()?;
-                let cpu = outcome.cpu_per_unit().map_or("-".to_owned(), digits);
+                let cpu = outcome
+                    .cpu_per_unit()
+                    .map_or_else(|| "-".to_owned(), digits);
                 // A string takes everything.
                 let _ = write!(line, " {} {cpu}", pair.kind());
                 self.results.cells.push(Cell {
@@ -174,8 +176,8 @@ impl<'a> Rounds<'a> {
         let (times, kinds) = &self.plan.commits;
         for &kind in kinds {
             let folder = self.stage.folder().join(format!("swap-{kind}"));
-            let (span, stage) = (self.plan.span, self.stage);
-            match swap::run(kind, *times, span, stage, &folder, self.service).await {
+            let (quiet, stage) = (self.plan.span.measured, self.stage);
+            match swap::run(kind, *times, quiet, stage, &folder, self.service).await {
                 Ok(swaps) => {
                     for swap in &swaps {
                         say(&format!("  {swap:?}"));

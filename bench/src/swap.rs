@@ -1,6 +1,8 @@
 //! What traffic notices of a commit: a client measures each round trip while a snapshot is swapped.
 
+use std::cell::Cell;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -13,14 +15,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::load::{self, Span, Work};
 use crate::pair::{Fabric, Kind, Pair};
-use crate::service::Service;
+use crate::service::{Mode, PING, Service};
 use crate::stage::Stage;
 
-/// One connection, on which each message waits for the answer before it: what it waits is what
-/// traffic stands still.
-const WORK: Work = Work::PingPong(1);
+/// How long traffic is watched before a commit, and after it is in force.
+const AROUND: Duration = Duration::from_millis(250);
 
 /// How often a peer is asked whether the commit is in force.
 const POLL: Duration = Duration::from_millis(10);
@@ -43,11 +43,12 @@ pub struct Swap {
     pub swaps: Vec<f64>,
 }
 
-/// Changes one policy of each peer, so many times, while a client measures its round trips.
+/// Changes one policy of each peer, so many times, while a client measures its round trips; before each
+/// it measures them without a change for a while.
 pub async fn run(
     kind: Kind,
     times: usize,
-    span: Span,
+    quiet: Duration,
     stage: &Stage,
     folder: &Path,
     service: &Service,
@@ -58,24 +59,17 @@ pub async fn run(
     let pair = Pair::of_fabric(kind, &fabric, &own, folder).await?;
     let mut swaps = Vec::new();
     for number in 1..=times {
-        let quiet = load::run(WORK, span, pair.targets(), service, &pair.processes()).await?;
+        let target = *pair.targets().first().context("nothing to connect to")?;
+        let (quiet, ()) = longest_until(target, sleep(quiet)).await?;
         // Git's own work comes before what is measured.
         let commit = fabric.change(&own, number)?;
         pair.empty_logs()?;
-        let measured = async {
-            let processes = pair.processes();
-            load::run(WORK, span, pair.targets(), service, &processes).await
-        };
-        let (outcome, in_force) = tokio::join!(measured, bring_into_force(&pair, &commit, span));
-        let (outcome, in_force) = (outcome?, in_force?);
-        ensure!(
-            in_force < span.measured,
-            "the commit took {in_force:?}, longer than was measured; try more --seconds"
-        );
+        let (longest, in_force) = longest_until(target, bring_into_force(&pair, &commit)).await?;
+        let in_force = in_force?;
         swaps.push(Swap {
             kind,
-            quiet: quiet.longest.context("nothing came back")? / 1e3,
-            longest: outcome.longest.context("nothing came back")? / 1e3,
+            quiet: quiet.as_secs_f64() * 1e3,
+            longest: longest.as_secs_f64() * 1e3,
             in_force: in_force.as_secs_f64() * 1e3,
             swaps: logged(&pair, &commit)?,
         });
@@ -83,10 +77,42 @@ pub async fn run(
     Ok(swaps)
 }
 
+/// The longest round trip until something has happened, on one connection on which each message waits for
+/// the answer before it: so long did traffic stand still.
+async fn longest_until<T>(
+    target: SocketAddr,
+    happens: impl Future<Output = T>,
+) -> Result<(Duration, T)> {
+    let mut socket = TcpStream::connect(target).await?;
+    socket.set_nodelay(true)?;
+    let mut message = vec![Mode::Answer(PING).byte(); PING];
+    // The first one opens the tunnel.
+    socket.write_all(&message).await?;
+    socket.read_exact(&mut message).await?;
+    let is_over = Cell::new(false);
+    let round_trips = async {
+        let mut longest = Duration::ZERO;
+        while !is_over.get() {
+            let began = Instant::now();
+            socket.write_all(&message).await?;
+            socket.read_exact(&mut message).await?;
+            longest = longest.max(began.elapsed());
+        }
+        io::Result::Ok(longest)
+    };
+    let happens = async {
+        sleep(AROUND).await;
+        let happened = happens.await;
+        sleep(AROUND).await;
+        is_over.set(true);
+        happened
+    };
+    let (longest, happened) = tokio::join!(round_trips, happens);
+    Ok((longest.context("the connection broke")?, happened))
+}
+
 /// Tells the peers of a commit, and waits until it is in force.
-async fn bring_into_force(pair: &Pair, commit: &str, span: Span) -> Result<Duration> {
-    // The load measures by then.
-    sleep(span.warm_up + span.measured / 8).await;
+async fn bring_into_force(pair: &Pair, commit: &str) -> Result<Duration> {
     let started = Instant::now();
     pair.signal(Signal::HUP)?;
     for &admin in pair.admins() {

@@ -1,5 +1,7 @@
 //! The results as Markdown.
 
+mod aims;
+
 use std::fmt::Write as _;
 
 use crate::load::{Outcome, Work};
@@ -15,6 +17,7 @@ type Figure = fn(&Outcome) -> Option<f64>;
 pub fn render(results: &Results) -> String {
     [
         place(results),
+        aims::render(results),
         cpu(results),
         ratios(results),
         rates(results),
@@ -58,22 +61,26 @@ fn cpu(results: &Results) -> String {
         results,
         "CPU seconds of the pair per GiB, per 10,000 connections, per 10,000 round trips",
         &|kind| kind != Kind::Raw,
-        Outcome::cpu_per_unit,
+        &|_, outcome| outcome.cpu_per_unit(),
     )
 }
 
 fn rates(results: &Results) -> String {
-    let rate: Figure = |outcome| Some(outcome.rate());
     loads(
         results,
-        "Units (GiB, 10,000 connections, 10,000 round trips) per second",
+        "GiB, connections or round trips per second",
         &|_| true,
-        rate,
+        &|work, outcome| Some(outcome.rate() * work.operations()),
     )
 }
 
 /// A table with a row per load and a column per pair.
-fn loads(results: &Results, title: &str, shown: &dyn Fn(Kind) -> bool, figure: Figure) -> String {
+fn loads(
+    results: &Results,
+    title: &str,
+    shown: &dyn Fn(Kind) -> bool,
+    figure: &dyn Fn(Work, &Outcome) -> Option<f64>,
+) -> String {
     let kinds: Vec<_> = results
         .kinds()
         .into_iter()
@@ -89,7 +96,8 @@ fn loads(results: &Results, title: &str, shown: &dyn Fn(Kind) -> bool, figure: F
             work.to_string(),
             kinds
                 .iter()
-                .map(|&kind| results.spread(kind, work, figure).map(|s| s.to_string())),
+                .map(|&kind| results.spread(kind, work, |outcome| figure(work, outcome)))
+                .map(|spread| spread.map(|spread| spread.to_string())),
         );
     }
     table.text
@@ -151,13 +159,9 @@ fn memory(results: &Results) -> String {
         }),
     );
     for step in 0..steps {
-        let wanted = results
-            .memories
-            .iter()
-            .filter_map(|memory| memory.steps.get(step));
-        let wanted = wanted.map(|growth| growth.tunnels + growth.failures).max();
+        let tunnels = wanted(results, step);
         table.row(
-            format!("{}, per tunnel", digits(wanted.unwrap_or_default() as f64)),
+            format!("{tunnels}, per tunnel"),
             kinds.iter().map(|&kind| {
                 let growth = results.growth(kind, step);
                 Spread::of(growth.map(|(_, growth)| growth.per_tunnel()))
@@ -222,11 +226,7 @@ fn ratios(results: &Results) -> String {
             let spread = results.growth_ratio(Kind::Weft, other, step)?;
             Some(spread.to_string())
         });
-        let tunnels = results
-            .growth(Kind::Weft, step)
-            .map(|(_, growth)| growth.tunnels)
-            .max();
-        let tunnels = digits(tunnels.unwrap_or_default() as f64);
+        let tunnels = wanted(results, step);
         table.row(format!("memory per tunnel, {tunnels}"), ratios);
     }
     table.text
@@ -304,6 +304,16 @@ fn troubles(results: &Results) -> String {
     }
 }
 
+/// How many tunnels were to be open at a step.
+fn wanted(results: &Results, step: usize) -> String {
+    let steps = results
+        .memories
+        .iter()
+        .filter_map(|memory| memory.steps.get(step));
+    let wanted = steps.map(|growth| growth.tunnels + growth.failures).max();
+    digits(wanted.unwrap_or_default() as f64)
+}
+
 /// The loads, in the order in which they ran.
 fn works(results: &Results) -> Vec<Work> {
     let mut works = Vec::new();
@@ -315,7 +325,7 @@ fn works(results: &Results) -> Vec<Work> {
     works
 }
 
-struct Table {
+pub(super) struct Table {
     text: String,
 }
 

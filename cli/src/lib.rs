@@ -11,6 +11,7 @@ mod demo;
 mod failure;
 mod install;
 mod log;
+mod observe;
 mod output;
 mod render;
 mod repository;

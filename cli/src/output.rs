@@ -1,13 +1,16 @@
 //! Where results go: `-o FORMAT[=FILE]`.
 
+mod wrap;
+
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context as _, bail};
 
+use self::wrap::Wrap;
 use crate::render::escape;
 
 /// A form of results that are no report on a repository.
@@ -43,6 +46,9 @@ pub(crate) trait Form: Copy + Send + Sync + 'static {
 
     /// What `--help` says of the option.
     const HELP: &'static str;
+
+    /// Whether it is for people to read as it is.
+    fn is_text(self) -> bool;
 }
 
 /// One form of results, and where it goes.
@@ -77,6 +83,10 @@ The form of the results, and optionally the file that they go to
 
 FORMAT is `text` or `json`. May be given several times, for example `-o text -o json=report.json`. \
 The fields of the JSON form are only ever added to as long as its `formatVersion` stays the same.";
+
+    fn is_text(self) -> bool {
+        self == Self::Text
+    }
 }
 
 impl Form for ReportFormat {
@@ -103,6 +113,10 @@ FORMAT is one of
 
 May be given several times, for example `-o text -o json=report.json`. The fields of the JSON form \
 are only ever added to as long as its `formatVersion` stays the same.";
+
+    fn is_text(self) -> bool {
+        self == Self::Text
+    }
 }
 
 // === impl Output ===
@@ -164,7 +178,14 @@ impl<F: Form> OutputArgs<F> {
             match &output.file {
                 Some(path) => write_file(path, |out| render(output.format, out))
                     .with_context(|| format!("cannot write {}", path.display()))?,
-                None => write_stdout(|out| render(output.format, out))?,
+                None => write_stdout(|out| match wrapped_columns() {
+                    Some(columns) if output.format.is_text() => {
+                        let mut out = Wrap::new(out, columns);
+                        render(output.format, &mut out)?;
+                        out.flush()
+                    }
+                    _ => render(output.format, out),
+                })?,
             }
         }
         Ok(())
@@ -202,12 +223,20 @@ fn write_file(
 pub(crate) fn columns() -> usize {
     // As wide as a reviewer's window, where nothing better is known.
     const USUAL: usize = 120;
-    let known = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    known.unwrap_or_else(|| {
+    asked_columns().unwrap_or_else(|| {
         terminal_size::terminal_size().map_or(USUAL, |(width, _)| usize::from(width.0))
     })
+}
+
+/// The columns that text is wrapped to: on a terminal, or where somebody says how wide it is. What
+/// goes to a program stays in its lines.
+fn wrapped_columns() -> Option<usize> {
+    asked_columns().or_else(|| io::stdout().is_terminal().then(columns))
+}
+
+/// As many as COLUMNS says.
+fn asked_columns() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
 /// Says something to the person at the terminal; where that can't be written, nobody listens.

@@ -6,6 +6,9 @@
 //! | `prune` | more goes from a peer than its prune budget allows, of the older state or the newer one |
 //! | `certificate` | something becomes trusted that wasn't: a CA or a peer's certificate comes, a peer's last one goes (then any of the CA does), or a revocation is taken back |
 //! | `privileged-policy` | a privileged policy comes, goes or changes, or a shared one begins or ceases to count in a peer |
+//! | `safeguards` | a gate or an invariant goes, an invariant changes, the prune budget rises, or exports may aim at more |
+//!
+//! With any of the others, `safeguards` is asked too: what guards a fabric isn't taken away unnoticed.
 //!
 //! What takes access away never needs an approval, but for privileged policies, in which every
 //! change does. An approval is a trailer of a commit of the range that is looked at.
@@ -18,15 +21,15 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::api::Gate;
+use crate::api::{Gate, Prune};
 use crate::fabric::{Fabric, Item, SharedPolicy};
 use crate::name::{Kind, PeerName};
 use crate::origin::Revision;
 use crate::plan::{PruneOutcome, Pruning};
 use crate::reach;
-use crate::report::PeerChange;
+use crate::report::{PeerChange, SafeguardChange, SafeguardChangeKind};
 
-pub use approval::{Approvals, ApprovingCommit};
+pub use approval::{Approvals, ApprovingCommit, IgnoredApproval};
 
 /// What a gate says to a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -72,6 +75,8 @@ pub struct Changes<'a> {
     pub peers: &'a [PeerChange],
     /// Who reaches what otherwise.
     pub reach: &'a reach::Difference,
+    /// The gates and invariants that come, go or change.
+    pub safeguards: &'a [SafeguardChange],
     /// The gates that either state sets.
     pub gates: &'a BTreeSet<Gate>,
 }
@@ -108,7 +113,18 @@ pub fn judge(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<GateVerdi
             approved_by: if is_asked { approved_by } else { Vec::new() },
         }
     };
-    changes.gates.iter().copied().map(verdict).collect()
+    let mut gates = changes.gates.clone();
+    if !gates.is_empty() {
+        gates.insert(Gate::Safeguards);
+    }
+    gates.into_iter().map(verdict).collect()
+}
+
+/// The lines of commits that look like approvals and approve nothing, a few of them: a slip there
+/// is never silent.
+#[must_use]
+pub fn ignored(changes: Changes<'_>, commits: &[ApprovingCommit]) -> Vec<IgnoredApproval> {
+    approval::ignored(commits, changes.pruned())
 }
 
 // === impl Changes ===
@@ -120,7 +136,41 @@ impl Changes<'_> {
             Gate::Prune => self.over_budget(),
             Gate::Certificate => self.trusted(),
             Gate::PrivilegedPolicy => self.privileged(),
+            Gate::Safeguards => self.loosened(),
         }
+    }
+
+    fn loosened(&self) -> Vec<String> {
+        let changed = self.safeguards.iter().filter_map(|change| {
+            let change_in_words = match change.change {
+                SafeguardChangeKind::Added => return None,
+                SafeguardChangeKind::Changed => "changes",
+                SafeguardChangeKind::Removed => "goes",
+            };
+            let what = change.safeguard.as_str();
+            Some(format!("the {what} {} {change_in_words}", change.name))
+        });
+        let mut reasons: Vec<_> = changed.collect();
+        let (Some(before), Some(after)) = (self.before, self.after) else {
+            return reasons;
+        };
+        let (old, new) = (&before.spec.prune, &after.spec.prune);
+        // Only what exceeds both numbers is held back.
+        if new.max_count > old.max_count || new.max_percent > old.max_percent {
+            let in_words = |prune: &Prune| format!("{} or {}%", prune.max_count, prune.max_percent);
+            reasons.push(format!(
+                "the prune budget rises from {} to {}",
+                in_words(old),
+                in_words(new)
+            ));
+        }
+        let allowed: BTreeSet<_> = before.spec.export_hosts.allow.iter().collect();
+        let more = after.spec.export_hosts.allow.iter();
+        reasons.extend(
+            more.filter(|host| !allowed.contains(host))
+                .map(|host| format!("exports may aim at {host}")),
+        );
+        reasons
     }
 
     fn widened(&self) -> Vec<String> {
@@ -305,11 +355,12 @@ fn privileged(fabric: Option<&Fabric>) -> BTreeMap<(Option<&PeerName>, &str), &I
 
 impl Gate {
     /// Every gate, in the order in which they are asked.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::WidensAccess,
         Self::Prune,
         Self::Certificate,
         Self::PrivilegedPolicy,
+        Self::Safeguards,
     ];
 
     /// The gate as `spec.gates` spells it.
@@ -320,6 +371,7 @@ impl Gate {
             Self::Prune => "prune",
             Self::Certificate => "certificate",
             Self::PrivilegedPolicy => "privileged-policy",
+            Self::Safeguards => "safeguards",
         }
     }
 }

@@ -69,21 +69,26 @@ pub struct CounterExample {
     pub lost: Vec<PeerName>,
 }
 
-/// Steps of all the searches for clients together: some ten seconds at most, and more than a
-/// thousand invariants of a fabric of usual policies need. What is left then counts as undecided.
-const STEPS: usize = 100_000_000;
+/// Steps of all invariants together, searches for clients and looks at peers, services and routes:
+/// some ten seconds at most, and more than a thousand invariants of a fabric of usual policies
+/// need. What isn't checked then is told as undecided, each by its name.
+pub const STEPS: usize = 100_000_000;
 
 /// Checks the invariants of what was built, and adds what is wrong with them to what the build
 /// reports.
 ///
 /// What they are checked against is what is to be in force, frozen parts at their last good state.
 pub fn check(build: &mut Build) -> Vec<InvariantVerdict> {
+    check_within(build, STEPS)
+}
+
+/// The same within so many steps.
+pub fn check_within(build: &mut Build, mut steps: usize) -> Vec<InvariantVerdict> {
     let Some(fabric) = build.fabric.as_ref().filter(|f| !f.invariants.is_empty()) else {
         return Vec::new();
     };
-    let question = Question::new(fabric);
     let mut reach = Reach::new(fabric);
-    let mut steps = STEPS;
+    let question = Question::new(fabric, reach.routes().count());
     let mut verdicts = Vec::new();
     for item in &fabric.invariants {
         let answer = question.ask(item, &mut reach, &mut steps);

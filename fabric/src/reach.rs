@@ -30,7 +30,7 @@ use crate::policy::Rule;
 
 pub use access::{Access, Grant, Outcome, Refusal};
 pub use attribute::{ClientAttribute, UnknownAttribute};
-pub use group::{Group, ImportingPeer, Service};
+pub use group::{Decided, Group, ImportingPeer, Service, groups, groups_by_service};
 pub use search::{Reach, Search, Selection, Wanted, Witness};
 
 /// One way to a service.

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::diagnostic::Diagnostic;
-use crate::gate::GateVerdict;
+use crate::gate::{GateVerdict, IgnoredApproval};
 use crate::invariant::InvariantVerdict;
 use crate::name::ObjectKey;
 use crate::origin::Revision;
@@ -31,7 +31,8 @@ pub use safeguards::{Safeguard, SafeguardChange, SafeguardChangeKind};
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanReport {
-    /// The fabric's name; none where there never was one.
+    /// The fabric's name, before the change where there was one: a change can't take another's place
+    /// by it. None where there never was one.
     pub fabric: Option<String>,
     /// The older state; none before the first commit.
     pub base: Option<Revision>,
@@ -56,6 +57,9 @@ pub struct PlanReport {
     pub reach: reach::Difference,
     /// The gates of the older and the newer state, in the order in which the guide has them.
     pub gates: Vec<GateVerdict>,
+    /// Lines in the messages of the commits that look like approvals and approve nothing, the first
+    /// ones.
+    pub ignored_approvals: Vec<IgnoredApproval>,
     /// The gates and invariants that come, go or change.
     pub safeguards: Vec<SafeguardChange>,
     /// The invariants of the newer state, in the order of their names.
@@ -135,6 +139,9 @@ pub struct MergeReport {
     pub first: Revision,
     /// The commit that was merged second.
     pub second: Revision,
+    /// From where the gates look at the merge: the first commit, so that they judge what the second
+    /// one adds to it, or the base where one was asked for.
+    pub gates_from: Revision,
     /// The step that has conflicts, where one has; there is no newer state then, and nothing else
     /// is told.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,10 @@
 //! What a change is reported to do: gates, the prune budget, new errors, what is hidden, merges.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 #[path = "report/invariants.rs"]
@@ -84,6 +88,16 @@ fn gated() -> Files {
     files.replace("fabric.yaml", "{}", GATES);
     files
 }
+
+const INVARIANT: &str = "\
+apiVersion: weft.dev/v1alpha1
+kind: Invariant
+metadata: {name: no-guests}
+spec:
+  rule: never
+  from: [{workloadSelector: {matchLabels: {client.clusterlink.net/labels.app: guest}}}]
+  to: [{workloadSelector: {}}]
+";
 
 const PRIVILEGED: &str = "\
 apiVersion: clusterlink.net/v1alpha1
@@ -184,6 +198,34 @@ fn what_each_gate_wants_an_approval_for() {
         refusing(|files| files.0.retain(|path, _| !path.starts_with("peers/east/"))),
         [Gate::Prune]
     );
+    // What guards the fabric: gates, the budget, where exports may aim at; invariants below.
+    for spec in [
+        GATES.replace("widens-access, ", ""),
+        "{}".to_owned(),
+        GATES.replace("{gates", "{prune: {maxCount: 26}, gates"),
+        GATES.replace("{gates", "{prune: {maxPercent: 21}, gates"),
+        GATES.replace("{gates", "{exportHosts: {allow: [127.0.0.1]}, gates"),
+    ] {
+        assert_eq!(
+            refusing(|files| {
+                files.replace("fabric.yaml", GATES, &spec);
+            }),
+            [Gate::Safeguards],
+            "{spec}"
+        );
+    }
+    for spec in [
+        GATES.replace("{gates", "{prune: {maxCount: 24, maxPercent: 19}, gates"),
+        GATES.replace("policy]", "policy, safeguards]"),
+    ] {
+        assert_eq!(
+            refusing(|files| {
+                files.replace("fabric.yaml", GATES, &spec);
+            }),
+            none,
+            "{spec}"
+        );
+    }
     // A policy that only moves is none that comes or goes.
     assert_eq!(
         refusing(|files| {
@@ -194,6 +236,55 @@ fn what_each_gate_wants_an_approval_for() {
         }),
         none
     );
+}
+
+/// Once a pull request could take the invariant away that it broke, and no gate asked about it.
+#[test]
+fn an_invariant_that_goes_or_changes_wants_an_approval() {
+    let judged = |spec: &str, invariant: &str| {
+        let mut before = Files::two_peers();
+        before.replace("fabric.yaml", "{}", spec);
+        before.put("invariants/guests.yaml", INVARIANT);
+        let mut after = before.clone();
+        match invariant {
+            "" => after.remove("invariants/guests.yaml"),
+            text => after.put("invariants/guests.yaml", text),
+        };
+        let report = report_of(Some(&before), &after, "");
+        let reasons = report.gates.into_iter().flat_map(|gate| gate.reasons);
+        (report.verdict, reasons.collect::<Vec<_>>())
+    };
+    let goes = vec!["the invariant no-guests goes".to_owned()];
+    let changes = vec!["the invariant no-guests changes".to_owned()];
+    let narrower = INVARIANT.replace("guest}", "guests}");
+    let refused = Verdict::Refused;
+    for gates in ["{gates: [prune]}", "{gates: [safeguards]}"] {
+        assert_eq!(judged(gates, ""), (refused, goes.clone()), "{gates}");
+        assert_eq!(judged(gates, &narrower), (refused, changes.clone()));
+        let same = format!("# Moved\n{INVARIANT}");
+        assert_eq!(judged(gates, &same), (Verdict::Unchanged, Vec::new()));
+    }
+    // Without any gate nobody is asked.
+    assert_eq!(judged("{}", ""), (Verdict::Changes, Vec::new()));
+}
+
+#[test]
+fn what_looks_like_an_approval_is_told() {
+    let before = gated();
+    let mut after = before.clone();
+    after.put("policies/guests.yaml", PRIVILEGED);
+    let report = report_of(
+        Some(&before),
+        &after,
+        "Add it\n\nWeft-Approve: privileged-policies",
+    );
+    assert_eq!(report.verdict, Verdict::Refused);
+    let [ignored] = &report.ignored_approvals[..] else {
+        panic!("{:?}", report.ignored_approvals);
+    };
+    assert_eq!(ignored.line, "Weft-Approve: privileged-policies");
+    let reason = "there is no such gate: did you mean privileged-policy?";
+    assert_eq!(ignored.reason, reason);
 }
 
 #[test]
@@ -228,7 +319,7 @@ fn gates_that_go_are_told_though_no_peer_changes() {
     let mut after = before.clone();
     after.replace("fabric.yaml", GATES, "{gates: [prune]}");
     let told = |before: &Files, after: &Files| -> Vec<_> {
-        let report = report_of(Some(before), after, "");
+        let report = report_of(Some(before), after, "Weft-Approve: safeguards");
         assert_eq!(report.verdict, Verdict::Changes);
         let changes = report.safeguards.into_iter();
         changes.map(|change| (change.name, change.change)).collect()
@@ -273,7 +364,8 @@ fn a_change_cannot_make_room_in_the_prune_budget_for_itself() {
     }
     let mut after = before.clone();
     after.replace("fabric.yaml", "maxCount: 1", "maxCount: 99");
-    let raised = report_of(Some(&before), &after, "");
+    let room = "Weft-Approve: safeguards";
+    let raised = report_of(Some(&before), &after, room);
     assert_eq!(raised.verdict, Verdict::Changes, "room alone is fine");
     for name in ["one", "two"] {
         after.remove(&format!("peers/west/{name}.yaml"));
@@ -282,7 +374,7 @@ fn a_change_cannot_make_room_in_the_prune_budget_for_itself() {
     assert_eq!(report.verdict, Verdict::Refused, "{:#?}", report.gates);
     let trailer = report.gates[0].trailer.clone().unwrap();
     assert_eq!(trailer, "Weft-Approve: prune=2");
-    let approved = report_of(Some(&before), &after, &trailer);
+    let approved = report_of(Some(&before), &after, &format!("{trailer}\n{room}"));
     assert_eq!(approved.verdict, Verdict::Changes);
 }
 

@@ -153,6 +153,7 @@ impl Admin {
             },
             "/metrics" => {
                 let mut text = String::new();
+                self.state.metrics.refresh(&self.state);
                 match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
                     Ok(()) => respond(StatusCode::OK, METRICS, text),
                     Err(error) => {

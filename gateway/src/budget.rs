@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use fabric::name::PeerName;
+use fabric::name::{ObjectName, PeerName};
 use parking_lot::Mutex;
 
 /// Refusals that are written one after the other: a restart of a large site, whole.
@@ -20,6 +20,8 @@ const TELL: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Budgets {
     strangers: Mutex<Budget>,
+    /// As many as the fabric ever had imports.
+    imports: Mutex<BTreeMap<ObjectName, Budget>>,
     /// Authenticated, and so as many as the fabric ever had peers.
     peers: Mutex<BTreeMap<PeerName, Budget>>,
 }
@@ -42,6 +44,22 @@ impl Budgets {
         let (write, left_out) = self.strangers.lock().take(Instant::now());
         if let Some(count) = left_out {
             tracing::warn!(target: "weft::handshake", count, "failed handshakes aren't written to the log");
+        }
+        write
+    }
+
+    /// Whether a refusal of a client is written.
+    #[must_use]
+    pub(crate) fn import(&self, import: &ObjectName) -> bool {
+        let mut imports = self.imports.lock();
+        let budget = match imports.get_mut(import) {
+            Some(budget) => budget,
+            None => imports.entry(import.clone()).or_default(),
+        };
+        let (write, left_out) = budget.take(Instant::now());
+        drop(imports);
+        if let Some(count) = left_out {
+            tracing::warn!(target: "weft::decision", %import, count, "refusals aren't written to the log");
         }
         write
     }

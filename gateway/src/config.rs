@@ -23,6 +23,32 @@ pub struct Config {
     pub cluster: Option<ClusterView>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Where decisions are written.
+    pub decision_log: DecisionLog,
+    /// Where traces are sent; none are made where it is absent.
+    pub traces: Option<TraceExport>,
+}
+
+/// Where decisions are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DecisionLog {
+    /// To the log of the process, as events of the target `weft::decision`.
+    #[default]
+    Events,
+    /// To the standard output, a JSON object per line.
+    Stdout,
+    /// To the end of a file, a JSON object per line; opened anew with
+    /// [`Running::reload`](crate::Running::reload).
+    File(PathBuf),
+}
+
+/// Where traces are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceExport {
+    /// The base URL of an OTLP receiver over HTTP; `/v1/traces` is added.
+    pub endpoint: String,
+    /// The part of the connections for which a trace begins, in thousandths.
+    pub per_mille: u32,
 }
 
 /// The cluster as it is now, and a word whenever it is otherwise.
@@ -67,6 +93,8 @@ impl Config {
             admin: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 4480),
             cluster: None,
             timeouts: Timeouts::default(),
+            decision_log: DecisionLog::default(),
+            traces: None,
         }
     }
 }

@@ -9,13 +9,14 @@ use std::io::{self, IoSlice, Read as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::decision::End;
+use crate::limits::Quiet;
 use crate::live::Entry;
 use crate::metrics::{Bytes, Metrics, Side};
 use crate::tunnel::{MAX_TURN, PassedOn, Sink, Tunnel};
@@ -56,7 +57,7 @@ pub(crate) async fn carry(
     tunnel: Tunnel,
     entry: &Arc<Entry>,
     counters: &Counters,
-    idle: Duration,
+    quiet: Quiet,
 ) -> End {
     let delivery = Arc::new(Delivery {
         socket,
@@ -68,7 +69,7 @@ pub(crate) async fn carry(
     let end = {
         let both = async {
             tokio::try_join!(
-                inwards(socket, &tunnel),
+                inwards(socket, &tunnel, entry),
                 outwards(socket, &tunnel, entry, counters),
             )
         };
@@ -76,7 +77,7 @@ pub(crate) async fn carry(
             biased;
             result = both => result.map_or_else(|end| end, |_| End::Complete),
             end = entry.until_cut() => end,
-            () = idled(entry, idle) => End::Idle,
+            () = idled(entry, quiet) => End::Idle,
             // A direction that is over or waits for the other side notices neither.
             broken = tunnel.broken() => broken.into(),
             () = aborted(socket) => End::Aborted,
@@ -109,7 +110,10 @@ async fn outwards(
             read(socket, credit.min(LITTLE), |bytes| tunnel.put(bytes))
         };
         let length = match read {
-            Ok(0) => return Ok(tunnel.end()?),
+            Ok(0) => {
+                entry.half_closed.store(true, Ordering::Relaxed);
+                return Ok(tunnel.end()?);
+            }
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(_) => return Err(End::Aborted),
@@ -150,12 +154,15 @@ fn read<E>(
     })
 }
 
-async fn inwards(socket: &TcpStream, tunnel: &Tunnel) -> Result<(), End> {
+async fn inwards(socket: &TcpStream, tunnel: &Tunnel, entry: &Entry) -> Result<(), End> {
     loop {
         match tunnel.pass_on()? {
             PassedOn::All => tunnel.noticed().await,
             PassedOn::Full => socket.writable().await.map_err(|_| End::Aborted)?,
-            PassedOn::End => return Ok(()),
+            PassedOn::End => {
+                entry.half_closed.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
             PassedOn::Failed => return Err(End::Aborted),
         }
     }
@@ -170,17 +177,28 @@ pub(crate) async fn aborted(socket: &TcpStream) {
 }
 
 /// Waits until nothing was carried for so long, or a quarter longer; zero is for ever.
-pub(crate) async fn idled(entry: &Entry, idle: Duration) {
-    if idle.is_zero() {
+pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
+    if limit.open.is_zero() && limit.half_closed.is_zero() {
         return std::future::pending().await;
     }
-    let mut last = entry.bytes();
-    let mut quiet = 0;
-    while quiet < 4 {
-        tokio::time::sleep(idle / 4).await;
+    // Where one of the two is for ever, it is asked now and then which of them counts.
+    let shortest = [limit.open, limit.half_closed].into_iter();
+    let step = shortest.filter(|time| !time.is_zero()).min();
+    let step = step.unwrap_or(limit.open) / 4;
+    let (mut last, mut since) = (entry.bytes(), Instant::now());
+    loop {
+        tokio::time::sleep(step).await;
         let now = entry.bytes();
-        quiet = if now == last { quiet + 1 } else { 0 };
-        last = now;
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        let limit = match entry.half_closed.load(Ordering::Relaxed) {
+            true => limit.half_closed,
+            false => limit.open,
+        };
+        if !limit.is_zero() && since.elapsed() >= limit {
+            return;
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What is decided of connections, and the log of it.
 //!
-//! One event per connection and side at target `weft::decision` when it is decided, and one when
-//! it ends.
+//! One line per connection and side when it is decided, and one when it ends: in a file of its own
+//! where one is named, and else as events at target `weft::decision`.
+
+mod line;
+pub(crate) mod log;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,7 +17,11 @@ use fabric::policy::{self, Rule};
 use fabric::snapshot::Snapshot;
 
 use crate::metrics::{Metrics, Side};
+use crate::state::State;
+use crate::trace::Span;
 use crate::tunnel::{Broken, Reason};
+
+use line::{Ended, Line};
 
 /// What is decided of a connection; the order is the order in which one failure among several
 /// sources tells more than another.
@@ -89,6 +96,8 @@ pub struct Record<'a> {
     pub via: &'a [PeerName],
     /// What else there is to say, for people.
     pub detail: &'a str,
+    /// The connection's part of a trace, where there is one.
+    pub(crate) span: Option<&'a Span<'a>>,
 }
 
 /// How a connection that was let through ended.
@@ -209,8 +218,17 @@ impl Record<'_> {
     }
 
     /// Writes the decision to the log and counts it.
-    pub fn write(&self, metrics: &Metrics) {
-        self.count(metrics);
+    pub(crate) fn write(&self, state: &State) {
+        self.count(&state.metrics);
+        if let Some(span) = self.span {
+            span.decided(self);
+        }
+        if let Some(log) = &state.decisions {
+            return log.add(&Line::of(self, None), &state.metrics);
+        }
+        if !tracing::enabled!(target: "weft::decision", tracing::Level::INFO) {
+            return;
+        }
         let action = match self.outcome {
             Outcome::Allowed => "allow",
             _ => "deny",
@@ -239,39 +257,38 @@ impl Record<'_> {
             commit = self.rule.map(|rule| rule.origin.revision.as_str()),
             revision = self.snapshot.map(|snapshot| snapshot.revision.as_str()),
             detail = self.detail,
+            trace = self.span.map(|span| tracing::field::display(span.trace())),
             "connection decided",
         );
     }
-}
 
-/// Writes the end of a connection to the log and counts it.
-pub fn write_end(
-    metrics: &Metrics,
-    side: Side,
-    request: &str,
-    end: End,
-    bytes: (u64, u64),
-    duration: Duration,
-) {
-    metrics
-        .connections_ended
-        .get_or_create(&side.reason(end.as_str()))
-        .inc();
-    let by_peer = match end {
-        End::ByPeer(reason) => Some(reason.as_str()),
-        _ => None,
-    };
-    tracing::info!(
-        target: "weft::decision",
-        side = side.as_str(),
-        request,
-        end = end.as_str(),
-        by_peer,
-        bytes.to_peer = bytes.0,
-        bytes.from_peer = bytes.1,
-        duration_ms = duration.as_millis() as u64,
-        "connection ended",
-    );
+    /// Writes the end of a connection to the log and counts it.
+    pub(crate) fn write_end(&self, state: &State, end: End, bytes: (u64, u64), duration: Duration) {
+        let label = self.side.reason(end.as_str());
+        state.metrics.connections_ended.get_or_create(&label).inc();
+        if let Some(span) = self.span {
+            span.ended(end, bytes);
+        }
+        if let Some(log) = &state.decisions {
+            let ended = Ended::new(end, bytes, duration);
+            return log.add(&Line::of(self, Some(ended)), &state.metrics);
+        }
+        let by_peer = match end {
+            End::ByPeer(reason) => Some(reason.as_str()),
+            _ => None,
+        };
+        tracing::info!(
+            target: "weft::decision",
+            side = self.side.as_str(),
+            request = self.request,
+            end = end.as_str(),
+            by_peer,
+            bytes.to_peer = bytes.0,
+            bytes.from_peer = bytes.1,
+            duration_ms = duration.as_millis() as u64,
+            "connection ended",
+        );
+    }
 }
 
 // === impl End ===

@@ -160,6 +160,10 @@ async fn dial_one(
     peer: &PeerName,
     gateway: Gateway,
 ) -> Result<Arc<Connection>, DialError> {
+    #[cfg(test)]
+    if let Some(network) = &state.network {
+        return network.dial(state, world, peer, &gateway).await;
+    }
     let no_protocol = |address| DialError {
         reason: "no_protocol",
         text: format!("{peer} at {address} doesn't speak weft/1"),

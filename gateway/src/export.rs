@@ -11,9 +11,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
+use crate::decision::{Outcome, Record};
 use crate::judge;
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::{self, ExportAdmission};
 use crate::listen::prepare;
 use crate::live::Subject;
 use crate::metrics::Side;
@@ -31,6 +32,8 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let request = hex::encode(open.request);
     let peer = tunnel.connection().facts().peer.clone();
     let world = state.world();
+    let traces = state.traces.as_ref();
+    let span = traces.map(|traces| traces.begin("weft.export", open.trace.as_ref()));
     let mut record = Record {
         side: Side::Export,
         request: &request,
@@ -44,6 +47,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         export: Some(&open.export),
         via: &open.via,
         detail: "",
+        span: span.as_ref(),
     };
     let refuse = |record: &Record<'_>, tunnel: Tunnel| refuse(&state, record, tunnel);
     let Some(world) = &world else {
@@ -70,11 +74,16 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.detail = refused.as_str();
         return refuse(&record, tunnel);
     }
-    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-    let Some(_slot) = state.tunnels.take(&peer, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "tunnels of the peer";
-        return refuse(&record, tunnel);
+    let slot =
+        admission::message(world, &open).and_then(|()| admission::tunnel(&state, world, &peer));
+    let _slot = match slot {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
     };
     let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
     record.outcome = outcome;
@@ -86,10 +95,26 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, tunnel);
     };
+    let _admission = match ExportAdmission::of(&state, world, export) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, tunnel);
+        }
+    };
     if let Some(import) = world.relayed(export) {
-        return relay::serve(&state, world, tunnel, &open, import, record).await;
+        return Box::pin(relay::serve(&state, world, tunnel, &open, import, record)).await;
     }
-    let (socket, host, target) = match connect(&state, world, export).await {
+    let step = span.as_ref().map(|span| span.child("weft.connect"));
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let connected = Box::pin(connect(&state, world, export)).await;
+    if let (Some(step), Err((outcome, _))) = (&step, &connected) {
+        step.fail(*outcome);
+    }
+    drop(step);
+    let (socket, host, target) = match connected {
         Ok(connected) => connected,
         Err((outcome, text)) => {
             record.outcome = outcome;
@@ -110,26 +135,19 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     };
     let detail = target.to_string();
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(&state);
     tunnel.accept();
     let entry = registered.entry();
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
-    let end = carry(socket, tunnel, entry, counters, idle).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    let end = carry(socket, tunnel, entry, counters, quiet).await;
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
 }
 
 /// Refuses a tunnel; the log may be spared it, the counters not.
 pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
     if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
-        record.write(&state.metrics);
+        record.write(&state);
     } else {
         record.count(&state.metrics);
     }

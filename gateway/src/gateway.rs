@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fabric::api::{FailedImport, GatewayReportStatus, PeerReport};
 use fabric::name::ObjectName;
 use fabric::origin::Revision;
+use fabric::policy::Clock;
 use fabric::snapshot::Snapshot;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -26,11 +28,15 @@ use crate::metrics::SnapshotLabel;
 use crate::state::State;
 use crate::tls;
 use crate::tls::identity::Identities;
-use crate::world::World;
+use crate::world::{self, World};
 
 /// How often certificates are looked at again, ours on disk and those of live connections: one that
 /// has expired meanwhile is noticed so late at most.
 const RECHECK: Duration = Duration::from_secs(60);
+
+/// How often the clock is looked at while policies are going to end: it may be set meanwhile, so that
+/// no sleep is as long as it should be.
+const CLOCK: Duration = Duration::from_secs(1);
 
 /// What is cut in a drain may take so long to say so to the other side.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -58,6 +64,8 @@ struct Follower {
     listeners: Listeners,
     heartbeats: Heartbeats,
     in_force: watch::Sender<Option<Revision>>,
+    /// What time it is, for policies that end.
+    clock: Clock,
 }
 
 /// How an import's listener does.
@@ -80,6 +88,12 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The decision log can't be opened.
+    #[error("open the decision log")]
+    DecisionLog(#[source] std::io::Error),
+    /// Traces can't be exported as the configuration says.
+    #[error("set up the export of traces")]
+    Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An address can't be listened at.
     #[error("listen at {address} for {what}")]
     Listen {
@@ -124,7 +138,8 @@ impl Gateway {
         let admin = bind("the admin port", config.admin)?;
         let listen_address = local(&gateway, config.listen);
         let admin_address = local(&admin, config.admin);
-        let state = Arc::new(State::new(config, provider, listen_address, admin_address));
+        let state = State::new(config, provider, listen_address, admin_address);
+        let state = Arc::new(state?);
         let admin = admin
             .into_std()
             .and_then(|listener| admin::start(Arc::clone(&state), listener, status))
@@ -142,6 +157,7 @@ impl Gateway {
             listeners: Listeners::default(),
             heartbeats: Heartbeats::default(),
             in_force,
+            clock: Clock::at(Timestamp::now()),
         };
         let draining = state.draining.clone();
         let follow = Box::pin(follower.run(snapshots, reloads));
@@ -246,8 +262,12 @@ impl Running {
         report
     }
 
-    /// Reads the certificates and keys anew; errors are logged, and the old ones stay.
+    /// Reads the certificates and keys anew, and opens the decision log anew; errors are logged, and
+    /// the old ones stay.
     pub fn reload(&self) {
+        if let Some(log) = &self.state.decisions {
+            log.reopen();
+        }
         // Full means that one is waiting already.
         let _ = self.reload.try_send(());
     }
@@ -281,6 +301,15 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             let _ = tokio::task::spawn_blocking(move || admin.join()).await;
         }
+        let _ = tokio::task::spawn_blocking(move || {
+            if let Some(log) = &state.decisions {
+                log.close();
+            }
+            if let Some(traces) = &state.traces {
+                traces.close();
+            }
+        })
+        .await;
     }
 }
 
@@ -308,6 +337,11 @@ impl Follower {
                     changed = snapshots.changed(), if is_followed => is_followed = changed.is_ok(),
                     Some(()) = reloads.recv() => {}
                     _ = recheck.tick() => {}
+                    () = until_next_end(self.state.world()) => {
+                        if !self.has_ended() {
+                            continue;
+                        }
+                    }
                     () = changed(&mut cluster) => {
                         // A Pod is another one, or has other labels: what lives by it is judged anew.
                         if let Some(world) = self.state.world() {
@@ -328,16 +362,19 @@ impl Follower {
         for error in self.identities.reload(&state.provider, files).await {
             tracing::warn!(%error, "a certificate can't be read; the one before stays");
         }
+        self.clock = self.clock.read(Timestamp::now());
+        let started = Instant::now();
         state.compat.grants.know(self.identities.grants());
         let world = snapshot.and_then(|snapshot| self.world(snapshot));
         let old = state.world();
-        let is_same = match (&old, &world) {
+        let (is_same, is_same_source) = match (&old, &world) {
             (Some(old), Some(new)) => {
-                Arc::ptr_eq(&old.snapshot, &new.snapshot)
-                    && old.identity.fingerprint() == new.identity.fingerprint()
+                let is_same_source = Arc::ptr_eq(&old.source, &new.source)
+                    && old.identity.fingerprint() == new.identity.fingerprint();
+                (is_same_source && old.over == new.over, is_same_source)
             }
-            (None, None) => true,
-            _ => false,
+            (None, None) => (true, true),
+            _ => (false, false),
         };
         if is_same {
             // Time has passed: certificates may have expired.
@@ -351,13 +388,31 @@ impl Follower {
             Some(world) => state.live.judge(world),
             None => state.live.cut_all(End::NoLongerAllowed),
         };
+        let took = started.elapsed();
+        state.metrics.judged.observe(took.as_secs_f64());
+        state.metrics.connections_cut.inc_by(cut as u64);
         let snapshot = world.as_ref().map(|world| &*world.snapshot);
+        if is_same_source {
+            // The clock alone: nothing else of the snapshot is otherwise.
+            tracing::info!(
+                policies.over = world.as_ref().map(|world| world.over.len()),
+                connections.cut = cut,
+                took_us = took.as_micros() as u64,
+                "policies have ended",
+            );
+            return;
+        }
         self.listeners.follow(state, snapshot).await;
         self.heartbeats.follow(state, snapshot).await;
         if let Some(world) = &world {
             link::retire_others(state, world);
         }
+        let is_import = |name: &_| snapshot.is_some_and(|all| all.imports.contains_key(name));
+        let is_export = |name: &_| snapshot.is_some_and(|all| all.exports.contains_key(name));
+        state.import_rates.keep(is_import);
+        state.export_rates.keep(is_export);
         state.metrics.snapshots.inc();
+        state.metrics.snapshot_since.set(link::now_seconds());
         state.metrics.snapshot.clear();
         let revision = snapshot.map(|snapshot| snapshot.revision.clone());
         if let Some(snapshot) = snapshot {
@@ -371,9 +426,18 @@ impl Follower {
             revision = revision.as_ref().map(Revision::as_str),
             connections.cut = cut,
             gateways.cut = gone,
+            swap.microseconds = took.as_micros() as u64,
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);
+    }
+
+    /// Whether policies have ended that hadn't when they were looked through, or the other way round:
+    /// clocks are set.
+    fn has_ended(&mut self) -> bool {
+        self.clock = self.clock.read(Timestamp::now());
+        let world = self.state.world();
+        world.is_some_and(|world| world::over(&world.source, &self.clock) != world.over)
     }
 
     fn world(&self, snapshot: Arc<Snapshot>) -> Option<Arc<World>> {
@@ -390,7 +454,13 @@ impl Follower {
             .certificate_not_after
             .set(identity.not_after());
         let cluster = self.state.config.cluster.clone();
-        let world = World::new(&self.state.provider, snapshot, identity.clone(), cluster);
+        let world = World::new(
+            &self.state.provider,
+            snapshot,
+            &self.clock,
+            identity.clone(),
+            cluster,
+        );
         match world {
             Ok(world) => Some(Arc::new(world)),
             Err(error) => {
@@ -399,6 +469,23 @@ impl Follower {
             }
         }
     }
+}
+
+/// Waits until the next policy may have ended; for ever where none does.
+async fn until_next_end(world: Option<Arc<World>>) {
+    let Some(world) = world else {
+        return std::future::pending().await;
+    };
+    let mut ends = world.source.policies.ends().peekable();
+    if ends.peek().is_none() {
+        return std::future::pending().await;
+    }
+    let now = Timestamp::now();
+    let next = ends.find(|end| *end > now);
+    let left = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+    // Not sooner than the clock's own grain, or it would be asked again and again.
+    let wait = left.map_or(CLOCK, |left| left.clamp(Duration::from_millis(1), CLOCK));
+    tokio::time::sleep(wait).await;
 }
 
 /// Waits until the cluster around is otherwise; for ever where there is none, or no more word of it.

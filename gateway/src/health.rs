@@ -13,17 +13,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use crate::limits;
+
 /// A request's header: nobody needs longer for a health check.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A whole request with its answer, however slowly the other side reads.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest header of a request.
-const MAX_HEADER: usize = 16 * 1024;
-
-/// Answers one request, whose sender is known already.
-pub async fn serve<S>(stream: S, count: impl Fn() + Send)
+/// Answers one request, whose sender is known already, with at most so many bytes of header.
+pub async fn serve<S>(stream: S, header: usize, count: impl Fn() + Send)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -34,7 +33,8 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER)
+        .max_buf_size(limits::HEADER_BYTES)
+        .max_header_size(header)
         // One request each: no connection outlives the certificate that it was accepted by.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

@@ -2,8 +2,9 @@
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
-use fabric::policy::{Request, Rule};
+use fabric::policy::{self, Request, Rule};
 use fabric::snapshot::{Import, Snapshot, Source};
+use jiff::Timestamp;
 
 use crate::decision::Outcome;
 
@@ -18,7 +19,7 @@ pub fn outbound<'a>(
     let Some(remote) = snapshot.remotes.get(&source.peer) else {
         return (Outcome::UnknownPeer, None);
     };
-    Outcome::of_policy(&snapshot.policies.decide(&Request {
+    decided(&snapshot.policies.decide(&Request {
         namespace: import.name.namespace(),
         client,
         client_peer: &snapshot.peer,
@@ -41,11 +42,24 @@ pub fn inbound<'a>(
     let Some(export) = snapshot.exports.get(export) else {
         return (Outcome::MissingExport, None);
     };
-    Outcome::of_policy(&snapshot.policies.decide(&Request {
+    decided(&snapshot.policies.decide(&Request {
         namespace: export.attributes.name.namespace(),
         client,
         client_peer: &remote.peer,
         export: &export.attributes,
         export_peer: &snapshot.peer,
     }))
+}
+
+/// What a policy's decision comes to now: one that ends by the clock may have ended since the
+/// snapshot was looked through, a moment ago.
+fn decided<'a>(decision: &policy::Decision<'a>) -> (Outcome, Option<&'a Rule>) {
+    let (outcome, rule) = Outcome::of_policy(decision);
+    let expires = rule.and_then(|rule| rule.expires);
+    match expires {
+        Some(expires) if outcome == Outcome::Allowed && expires <= Timestamp::now() => {
+            (Outcome::NoLongerAllowed, rule)
+        }
+        _ => (outcome, rule),
+    }
 }

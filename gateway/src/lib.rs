@@ -30,10 +30,13 @@ mod pool;
 mod reach;
 mod relay;
 mod resolve;
+#[cfg(test)]
+mod simulation;
 mod state;
 mod tls;
+mod trace;
 pub mod tunnel;
 mod world;
 
-pub use config::{Config, IdentityFiles, StatusProvider, Timeouts};
+pub use config::{Config, DecisionLog, IdentityFiles, StatusProvider, Timeouts, TraceExport};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};

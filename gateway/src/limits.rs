@@ -1,11 +1,18 @@
 //! Bounds on what another party can make grow. Those of the snapshot come on top.
 
+pub(crate) mod admission;
+mod rate;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use fabric::api;
 use parking_lot::Mutex;
 use rustix::process::{Resource, getrlimit};
+
+pub(crate) use rate::Rates;
 
 /// TLS handshakes at a time: at 0.3 ms of CPU each, a second's worth of them is far more; the bound
 /// is for those that hang until their deadline.
@@ -34,6 +41,12 @@ pub(crate) const TUNNELS_PER_PEER: usize = 16 * 1024;
 /// Connections at a time through one import, whatever the snapshot says: the same.
 pub(crate) const CONNECTIONS_PER_IMPORT: usize = 16 * 1024;
 
+/// Connections at a time to one export, whatever the snapshot says: the same.
+pub(crate) const CONNECTIONS_PER_EXPORT: usize = 16 * 1024;
+
+/// The largest header of an HTTP request, whatever the snapshot says: a health check has a tenth.
+pub(crate) const HEADER_BYTES: usize = 16 * 1024;
+
 /// HTTP connections at the gateway port: health checks of peers and load balancers.
 pub(crate) const HTTP_CONNECTIONS: usize = 128;
 
@@ -45,6 +58,31 @@ pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
 /// Connections that wait to be accepted; the kernel cuts it to its own limit.
 pub(crate) const BACKLOG: i32 = 1024;
+
+/// A limit that something ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Limit {
+    ConnectionsPerImport,
+    ConnectionsPerExport,
+    ConnectionsPerClient,
+    NewConnectionsPerImport,
+    NewConnectionsPerExport,
+    TunnelsPerPeer,
+    MessageBytes,
+    Handshakes,
+    HandshakesPerAddress,
+    ConnectionsPerPeer,
+    HttpConnections,
+}
+
+/// How long a connection may carry nothing; zero is for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quiet {
+    /// While both directions are open.
+    pub open: Duration,
+    /// Once one of them has ended.
+    pub half_closed: Duration,
+}
 
 /// Counts what is in use, by key.
 #[derive(Debug)]
@@ -84,6 +122,92 @@ fn descriptors() -> usize {
         })
     });
     *LIMIT
+}
+
+/// The tighter of a built-in number of bytes and a configured one, where 0 is no limit.
+#[must_use]
+pub(crate) fn size(built_in: usize, configured: u32) -> usize {
+    tightest(built_in, configured, usize::MAX)
+}
+
+/// The tighter of a built-in time and a configured one, where zero is no limit.
+#[must_use]
+pub(crate) fn time(built_in: Duration, configured: api::Duration) -> Duration {
+    match configured.is_zero() {
+        true => built_in,
+        false => built_in.min(configured.get()),
+    }
+}
+
+// === impl Limit ===
+
+impl Limit {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::ConnectionsPerImport,
+        Self::ConnectionsPerExport,
+        Self::ConnectionsPerClient,
+        Self::NewConnectionsPerImport,
+        Self::NewConnectionsPerExport,
+        Self::TunnelsPerPeer,
+        Self::MessageBytes,
+        Self::Handshakes,
+        Self::HandshakesPerAddress,
+        Self::ConnectionsPerPeer,
+        Self::HttpConnections,
+    ];
+
+    /// The stable name in metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectionsPerImport => "connections_per_import",
+            Self::ConnectionsPerExport => "connections_per_export",
+            Self::ConnectionsPerClient => "connections_per_client",
+            Self::NewConnectionsPerImport => "new_connections_per_import",
+            Self::NewConnectionsPerExport => "new_connections_per_export",
+            Self::TunnelsPerPeer => "tunnels_per_peer",
+            Self::MessageBytes => "message_bytes",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerAddress => "handshakes_per_address",
+            Self::ConnectionsPerPeer => "connections_per_peer",
+            Self::HttpConnections => "http_connections",
+        }
+    }
+
+    /// What it is a limit of, for people.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::ConnectionsPerImport => "connections of the import",
+            Self::ConnectionsPerExport => "connections of the export",
+            Self::ConnectionsPerClient => "connections of the client",
+            Self::NewConnectionsPerImport => "new connections of the import",
+            Self::NewConnectionsPerExport => "new connections of the export",
+            Self::TunnelsPerPeer => "tunnels of the peer",
+            Self::MessageBytes => "bytes of the message",
+            Self::Handshakes => "handshakes in progress",
+            Self::HandshakesPerAddress => "handshakes of the address",
+            Self::ConnectionsPerPeer => "connections of the peer",
+            Self::HttpConnections => "http connections",
+        }
+    }
+}
+
+// === impl Quiet ===
+
+impl Quiet {
+    /// What a snapshot allows.
+    #[must_use]
+    pub(crate) const fn of(limits: &api::Limits) -> Self {
+        let (open, half_closed) = (limits.idle_timeout, limits.half_closed_timeout);
+        Self {
+            open: open.get(),
+            half_closed: if half_closed.is_zero() {
+                open.get()
+            } else {
+                half_closed.get()
+            },
+        }
+    }
 }
 
 // === impl Slots ===
@@ -147,6 +271,21 @@ mod tests {
         assert_eq!(tightest(16 * 1024, 0, 1024), 512);
         assert_eq!(tightest(16 * 1024, 9000, 1024), 512);
         assert_eq!(tightest(16 * 1024, 9000, usize::MAX), 9000);
+    }
+
+    #[test]
+    fn times_are_the_tighter_ones() {
+        let second = Duration::from_secs(1);
+        assert_eq!(time(second, api::Duration::from_secs(0)), second);
+        assert_eq!(time(second, api::Duration::from_secs(2)), second);
+        let less = api::Duration::from_millis(7);
+        assert_eq!(time(second, less), less.get());
+        // Half closed goes by the other one where nothing is said.
+        let limits = api::Limits {
+            idle_timeout: less,
+            ..api::Limits::default()
+        };
+        assert_eq!(Quiet::of(&limits).half_closed, less.get());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use rustls_pki_types::UnixTime;
 
 use crate::compat;
 use crate::export;
+use crate::limits::Limit;
 use crate::metrics::{ReasonLabel, RoleLabel};
 use crate::pool::DialError;
 use crate::state::State;
@@ -35,6 +36,7 @@ pub(crate) async fn start(
         "accept"
     };
     if !state.pool.add(&connection) {
+        state.metrics.limit(Limit::ConnectionsPerPeer);
         return Err(DialError {
             reason: "limit",
             text: format!("{} has too many connections", connection.facts().peer),

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use fabric::api;
 use fabric::name::PeerName;
 use rustls::ProtocolVersion;
 use rustls_pki_types::UnixTime;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compat;
 use crate::health;
-use crate::limits::{self, Slot, Slots};
+use crate::limits::{self, Limit, Slot, Slots};
 use crate::link;
 use crate::state::State;
 use crate::tls::handshake::{self, Greeting, Secured};
@@ -127,12 +128,14 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
-        let Some(slot) = state
-            .handshakes
-            .take(&network(address.ip()), limits::HANDSHAKES_PER_ADDRESS)
-        else {
-            failed(&state, address, "limit", "handshakes of the address");
-            continue;
+        let in_progress = limits::HANDSHAKES - door.handshakes.available_permits();
+        let slot = match admit(&state, address, in_progress) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                failed(&state, address, "limit", limit.words());
+                continue;
+            }
         };
         let place = door.begin(permit);
         let give_way = CancellationToken::clone(&place.give_way);
@@ -148,6 +151,23 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             }
         });
     }
+}
+
+/// Whether there is room for one more handshake.
+fn admit(state: &State, address: SocketAddr, in_progress: usize) -> Result<Slot<IpAddr>, Limit> {
+    let world = state.world();
+    let limits = world.as_ref().map(|world| &world.snapshot.limits);
+    let configured = |of: fn(&api::Limits) -> u32| limits.map_or(0, of);
+    let most = limits::bound(limits::HANDSHAKES, configured(|limits| limits.handshakes));
+    if in_progress > most {
+        return Err(Limit::Handshakes);
+    }
+    let most = limits::bound(
+        limits::HANDSHAKES_PER_ADDRESS,
+        configured(|limits| limits.handshakes_per_address),
+    );
+    let slot = state.handshakes.take(&network(address.ip()), most);
+    slot.ok_or(Limit::HandshakesPerAddress)
 }
 
 // === impl Door ===
@@ -243,7 +263,8 @@ async fn handle(
     let Some(world) = state.world() else {
         return refused("no_snapshot", "");
     };
-    let limit = state.config.timeouts.handshake;
+    let limits = &world.snapshot.limits;
+    let limit = limits::time(state.config.timeouts.handshake, limits.handshake_timeout);
     let config = Arc::clone(&world.server);
     let secure = async {
         Ok(match handshake::greeting(&mut socket).await? {
@@ -308,10 +329,12 @@ async fn handle(
     }
     let slot = http.peers.take(&facts.peer, limits::HTTP_PER_PEER);
     let (Some(_slot), Ok(_permit)) = (slot, http.all.try_acquire()) else {
-        return refused("limit", "requests of the peer");
+        state.metrics.limit(Limit::HttpConnections);
+        return refused("limit", Limit::HttpConnections.words());
     };
     state.metrics.handshake("accept", "ok");
-    health::serve(*stream, || _ = state.metrics.http_requests.inc()).await;
+    let header = limits::size(limits::HEADER_BYTES, limits.header_bytes);
+    health::serve(*stream, header, || _ = state.metrics.http_requests.inc()).await;
 }
 
 #[cfg(test)]

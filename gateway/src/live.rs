@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     pub to_peer: AtomicU64,
     /// Bytes from the other gateway.
     pub from_peer: AtomicU64,
+    /// Whether one of the directions has ended.
+    pub half_closed: AtomicBool,
 }
 
 /// What a decision about a connection looks at.
@@ -197,6 +199,7 @@ impl Live {
             why: OnceLock::new(),
             to_peer: AtomicU64::new(0),
             from_peer: AtomicU64::new(0),
+            half_closed: AtomicBool::new(false),
         });
         self.entries.lock().insert(entry.id, Arc::clone(&entry));
         entry

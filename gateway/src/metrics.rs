@@ -1,18 +1,33 @@
 //! What the gateway counts. Labels are of few values: names of peers, sides and fixed reasons.
 
-use std::sync::atomic::AtomicU64;
+mod labels;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::decision::End;
+use crate::gateway::ImportListener;
+use crate::limits::Limit;
+use crate::state::State;
+
+use labels::{LimitLabel, VersionLabel};
+pub(crate) use labels::{
+    PeerLabel, ReasonLabel, ResultLabel, RoleLabel, RoleResult, Side, SideDirection, SideLabel,
+    SideReason, SnapshotLabel,
+};
 
 /// What the gateway counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
     /// Connections accepted at imports.
     pub import_connections: Counter,
+    /// Limits that something ran into.
+    limits: Family<LimitLabel, Counter>,
     /// Decisions about connections.
     pub decisions: Family<SideReason, Counter>,
     /// Tunnels asked of peers, by the peer's answer.
@@ -31,148 +46,171 @@ pub struct Metrics {
     pub bytes: Family<SideDirection, Counter>,
     /// Whether peers are reachable.
     pub peer_reachable: Family<PeerLabel, Gauge>,
+    /// The last heartbeat's round trip, by peer.
+    peer_round_trip: Family<PeerLabel, Seconds>,
+    /// Whether peers have the same revision in force as this one.
+    peer_in_step: Family<PeerLabel, Gauge>,
+    /// Live connections to a peer's gateways.
+    peer_connections: Family<PeerLabel, Gauge>,
+    /// Tunnels over them.
+    peer_tunnels: Family<PeerLabel, Gauge>,
+    /// From asking a peer for a tunnel to its answer.
+    pub(crate) tunnel_open_duration: Histogram,
     /// The snapshot in force.
     pub snapshot: Family<SnapshotLabel, Gauge>,
     /// Snapshots that came into force.
     pub snapshots: Counter,
+    /// When the snapshot came into force, in seconds since 1970.
+    pub(crate) snapshot_since: Gauge<i64, AtomicI64>,
+    /// From a snapshot's arrival until everything that it doesn't allow is cut.
+    pub(crate) judged: Histogram,
+    /// Live connections that a snapshot cut.
+    pub(crate) connections_cut: Counter,
+    /// Policies that have ended by the clock.
+    policies_over: Gauge,
+    /// Imports that listen, and that can't.
+    imports: Family<ResultLabel, Gauge>,
+    /// Lines of the decision log that are lost.
+    pub(crate) decisions_lost: Counter,
+    /// The program.
+    build: Family<VersionLabel, Gauge>,
     /// Failures to accept a connection.
     pub accept_errors: Counter,
     /// HTTP requests at the gateway port.
     pub http_requests: Counter,
     /// When the shown certificate ends, in seconds since 1970.
-    pub certificate_not_after: Gauge<i64, std::sync::atomic::AtomicI64>,
+    pub certificate_not_after: Gauge<i64, AtomicI64>,
 }
+
+/// A gauge of seconds.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The bounds of the histograms: from a loopback's answer to one around the world with a loss.
+const SECONDS: [f64; 12] = [
+    0.000_1, 0.000_25, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0,
+];
 
 /// A counter of bytes that is added to without looking its labels up again.
 pub(crate) type Bytes = Counter<u64, AtomicU64>;
 
-/// Which side of the way: the import's or the export's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Where the client is.
-    Import,
-    /// Where the service is.
-    Export,
-}
-
-/// A side.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SideLabel {
-    /// `import` or `export`.
-    pub side: &'static str,
-}
-
-/// A side and a reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SideReason {
-    /// `import` or `export`.
-    pub side: &'static str,
-    /// A stable name.
-    pub reason: &'static str,
-}
-
-/// A side and a direction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SideDirection {
-    /// `import` or `export`.
-    pub side: &'static str,
-    /// `to_peer` or `from_peer`.
-    pub direction: &'static str,
-}
-
-/// A result.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResultLabel {
-    /// A stable name.
-    pub result: &'static str,
-}
-
-/// A reason.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    /// A stable name.
-    pub reason: &'static str,
-}
-
-/// Who opened a connection between gateways.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RoleLabel {
-    /// `dial` or `accept`.
-    pub role: &'static str,
-}
-
-/// Who opened a connection between gateways, and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct RoleResult {
-    /// `dial` or `accept`.
-    pub role: &'static str,
-    /// `ok` or why not.
-    pub result: &'static str,
-}
-
-/// A peer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct PeerLabel {
-    /// The peer's name.
-    pub peer: String,
-}
-
-/// A snapshot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SnapshotLabel {
-    /// The fabric's name.
-    pub fabric: String,
-    /// The revision.
-    pub revision: String,
-}
-
-// === impl Side ===
-
-impl Side {
-    /// The side's name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Import => "import",
-            Self::Export => "export",
-        }
-    }
-
-    /// The side as a label.
-    #[must_use]
-    pub const fn label(self) -> SideLabel {
-        SideLabel {
-            side: self.as_str(),
-        }
-    }
-
-    /// The side and a reason as labels.
-    #[must_use]
-    pub const fn reason(self, reason: &'static str) -> SideReason {
-        SideReason {
-            side: self.as_str(),
-            reason,
-        }
-    }
-
-    /// The side and a direction as labels.
-    #[must_use]
-    pub const fn direction(self, direction: &'static str) -> SideDirection {
-        SideDirection {
-            side: self.as_str(),
-            direction,
-        }
-    }
-}
-
 // === impl Metrics ===
 
+impl Default for Metrics {
+    fn default() -> Self {
+        let histogram = || Histogram::new(SECONDS);
+        let metrics = Self {
+            import_connections: Counter::default(),
+            limits: Family::default(),
+            decisions: Family::default(),
+            tunnel_opens: Family::default(),
+            handshakes: Family::default(),
+            gateway_connections_ended: Family::default(),
+            gateway_connections: Family::default(),
+            connections: Family::default(),
+            connections_ended: Family::default(),
+            bytes: Family::default(),
+            peer_reachable: Family::default(),
+            peer_round_trip: Family::default(),
+            peer_in_step: Family::default(),
+            peer_connections: Family::default(),
+            peer_tunnels: Family::default(),
+            tunnel_open_duration: histogram(),
+            snapshot: Family::default(),
+            snapshots: Counter::default(),
+            snapshot_since: Gauge::default(),
+            judged: histogram(),
+            connections_cut: Counter::default(),
+            policies_over: Gauge::default(),
+            imports: Family::default(),
+            decisions_lost: Counter::default(),
+            build: Family::default(),
+            accept_errors: Counter::default(),
+            http_requests: Counter::default(),
+            certificate_not_after: Gauge::default(),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        // There from the start, so that a rate is seen from the first one on.
+        for limit in Limit::ALL {
+            let limit = limit.as_str();
+            let _ = metrics.limits.get_or_create(&LimitLabel { limit });
+        }
+        for side in [Side::Import, Side::Export] {
+            let label = side.reason(End::Complete.as_str());
+            let _ = metrics.connections_ended.get_or_create(&label);
+        }
+        let reason = "closed_by_peer";
+        let ended = &metrics.gateway_connections_ended;
+        let _ = ended.get_or_create(&ReasonLabel { reason });
+        metrics
+            .build
+            .get_or_create(&VersionLabel { version })
+            .set(1);
+        metrics
+    }
+}
+
 impl Metrics {
+    /// Brings up to date what is only looked at when somebody asks.
+    pub(crate) fn refresh(&self, state: &State) {
+        let world = state.world();
+        let over = world.as_ref().map_or(0, |world| world.over.len());
+        self.policies_over
+            .set(i64::try_from(over).unwrap_or(i64::MAX));
+        let families = [
+            &self.peer_in_step,
+            &self.peer_connections,
+            &self.peer_tunnels,
+        ];
+        families.iter().for_each(|family| family.clear());
+        self.peer_round_trip.clear();
+        let snapshot = world.as_ref().map(|world| &world.snapshot);
+        for peer in snapshot.into_iter().flat_map(|all| all.remotes.keys()) {
+            let label = PeerLabel {
+                peer: peer.to_string(),
+            };
+            let connections = state.pool.of(peer);
+            let set = |family: &Family<PeerLabel, Gauge>, value: usize| {
+                let gauge = family.get_or_create(&label);
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            };
+            set(&self.peer_connections, connections.len());
+            let tunnels = connections.iter().map(|connection| connection.load());
+            set(&self.peer_tunnels, tunnels.sum());
+            let own = snapshot.map(|all| all.revision.as_str());
+            let known = connections.iter().map(|connection| connection.revision());
+            let is_in_step = known
+                .into_iter()
+                .any(|revision| Some(revision.as_str()) == own);
+            set(&self.peer_in_step, usize::from(is_in_step));
+            let round_trip = state.reach.of(peer).and_then(|reach| reach.round_trip);
+            if let Some(time) = round_trip {
+                let gauge = self.peer_round_trip.get_or_create(&label);
+                gauge.set(time.as_secs_f64());
+            }
+        }
+        let listeners = state.listeners.lock();
+        let listening = listeners
+            .values()
+            .filter(|listener| matches!(listener, ImportListener::Listening(_)));
+        let listening = listening.count();
+        let failed = listeners.len() - listening;
+        for (result, count) in [("listening", listening), ("failed", failed)] {
+            let gauge = self.imports.get_or_create(&ResultLabel { result });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Counts a handshake.
     pub fn handshake(&self, role: &'static str, result: &'static str) {
         self.handshakes
             .get_or_create(&RoleResult { role, result })
             .inc();
+    }
+
+    /// Counts that something ran into a limit.
+    pub(crate) fn limit(&self, limit: Limit) {
+        let limit = limit.as_str();
+        self.limits.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// The registry that renders them.
@@ -193,6 +231,17 @@ impl Metrics {
             "tunnel_opens",
             "Tunnels asked of peers, by the answer",
             self.tunnel_opens.clone(),
+        );
+        registry.register_with_unit(
+            "tunnel_open_duration",
+            "From asking a peer for a tunnel to its answer",
+            Unit::Seconds,
+            self.tunnel_open_duration.clone(),
+        );
+        registry.register(
+            "limits_hit",
+            "Limits that something ran into",
+            self.limits.clone(),
         );
         registry.register(
             "handshakes",
@@ -229,6 +278,27 @@ impl Metrics {
             "Whether a peer answers heartbeats",
             self.peer_reachable.clone(),
         );
+        registry.register_with_unit(
+            "peer_round_trip",
+            "The last heartbeat's round trip to a peer",
+            Unit::Seconds,
+            self.peer_round_trip.clone(),
+        );
+        registry.register(
+            "peer_in_step",
+            "Whether a peer has the same revision in force as this one",
+            self.peer_in_step.clone(),
+        );
+        registry.register(
+            "peer_connections",
+            "Live connections to a peer's gateways",
+            self.peer_connections.clone(),
+        );
+        registry.register(
+            "peer_tunnels",
+            "Tunnels over the connections to a peer's gateways",
+            self.peer_tunnels.clone(),
+        );
         registry.register(
             "snapshot_info",
             "The snapshot in force",
@@ -239,6 +309,39 @@ impl Metrics {
             "Snapshots that came into force",
             self.snapshots.clone(),
         );
+        registry.register_with_unit(
+            "snapshot_since_timestamp",
+            "When the snapshot in force came into force, since 1970",
+            Unit::Seconds,
+            self.snapshot_since.clone(),
+        );
+        registry.register_with_unit(
+            "snapshot_judged_duration",
+            "From a snapshot's arrival until all that it doesn't allow is cut",
+            Unit::Seconds,
+            self.judged.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Live connections that a changed snapshot, or the end of a policy, doesn't allow any more",
+            self.connections_cut.clone(),
+        );
+        registry.register(
+            "policies_over",
+            "Policies that have ended by the clock",
+            self.policies_over.clone(),
+        );
+        registry.register(
+            "imports",
+            "Imports, by whether they listen",
+            self.imports.clone(),
+        );
+        registry.register(
+            "decision_log_lost",
+            "Lines of the decision log that are lost, since it couldn't be written in time",
+            self.decisions_lost.clone(),
+        );
+        registry.register("build_info", "The program", self.build.clone());
         registry.register(
             "accept_errors",
             "Failures to accept a connection",

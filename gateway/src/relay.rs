@@ -4,17 +4,18 @@
 //! the client's attributes, the request's id and the list of peers that relayed it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fabric::snapshot::Import;
 use tokio::time::timeout;
 
 use crate::copy::idled;
-use crate::decision::{End, Outcome, Record, write_end};
+use crate::decision::{End, Outcome, Record};
 use crate::export::refuse;
 use crate::import::source::{Found, Wanted, Way, describe, find};
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::import_place;
 use crate::live::{Entry, Subject};
 use crate::metrics::{Bytes, Side};
 use crate::state::State;
@@ -43,14 +44,14 @@ pub(crate) async fn serve(
         record.detail = "too many peers relayed it";
         return refuse(state, &record, tunnel);
     }
-    let bound = limits::bound(
-        limits::CONNECTIONS_PER_IMPORT,
-        snapshot.limits.connections_per_import,
-    );
-    let Some(_slot) = state.import_connections.take(&import.name, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "connections of the import";
-        return refuse(state, &record, tunnel);
+    let _slot = match import_place(state, world, &import.name) {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(state, &record, tunnel);
+        }
     };
     let mut via = open.via.clone();
     via.push(snapshot.peer.name.clone());
@@ -61,6 +62,7 @@ pub(crate) async fn serve(
         client: open.client.as_ref(),
         via: &via,
         early: &early,
+        span: record.span,
     };
     let limit = patience(state.config.timeouts.open, open.via.len());
     let found = tokio::select! {
@@ -111,7 +113,7 @@ pub(crate) async fn serve(
     };
     let detail = format!("relayed to {} of {}", source.export.name, source.peer);
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(state);
     // The second of the two decisions: who may use the import.
     let onward = Record {
         side: Side::Import,
@@ -122,23 +124,16 @@ pub(crate) async fn serve(
         detail: "",
         ..record
     };
-    onward.write(&state.metrics);
+    onward.write(state);
     tunnel.accept();
     let entry = registered.entry();
     let counters = state.counters(Side::Export);
     counters.received(entry, early.len());
     tunnel.passed_on(early.len());
     drop(early);
-    let idle = snapshot.limits.idle_timeout.get();
-    let end = carry(&tunnel, &far, entry, state, idle).await;
-    write_end(
-        &state.metrics,
-        Side::Export,
-        record.request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    let quiet = Quiet::of(&snapshot.limits);
+    let end = carry(&tunnel, &far, entry, state, quiet).await;
+    record.write_end(state, end, entry.bytes(), started.elapsed());
 }
 
 /// How long a relay looks for a source: a fifth less than the peer in front of it waits, so that
@@ -148,20 +143,20 @@ fn patience(whole: Duration, hops: usize) -> Duration {
 }
 
 /// Carries between two tunnels until both directions have ended, one breaks, or they are cut.
-async fn carry(near: &Tunnel, far: &Tunnel, entry: &Entry, state: &State, idle: Duration) -> End {
+async fn carry(near: &Tunnel, far: &Tunnel, entry: &Entry, state: &State, quiet: Quiet) -> End {
     let counters = state.counters(Side::Export);
     let (inwards, outwards) = (&entry.from_peer, &entry.to_peer);
     let both = async {
         tokio::try_join!(
-            forward(near, far, inwards, counters.bytes_from_peer()),
-            forward(far, near, outwards, counters.bytes_to_peer()),
+            forward(near, far, entry, (inwards, counters.bytes_from_peer())),
+            forward(far, near, entry, (outwards, counters.bytes_to_peer())),
         )
     };
     let end = tokio::select! {
         biased;
         result = both => result.map_or_else(|end| end, |_| End::Complete),
         end = entry.until_cut() => end,
-        () = idled(entry, idle) => End::Idle,
+        () = idled(entry, quiet) => End::Idle,
         broken = near.broken() => broken.into(),
         broken = far.broken() => broken.into(),
     };
@@ -180,8 +175,8 @@ async fn carry(near: &Tunnel, far: &Tunnel, entry: &Entry, state: &State, idle: 
 async fn forward(
     from: &Tunnel,
     to: &Tunnel,
-    carried: &std::sync::atomic::AtomicU64,
-    counter: &Bytes,
+    entry: &Entry,
+    (carried, counter): (&AtomicU64, &Bytes),
 ) -> Result<(), End> {
     while let Some(mut bytes) = from.receive().await? {
         while !bytes.is_empty() {
@@ -193,6 +188,7 @@ async fn forward(
             from.passed_on(room);
         }
     }
+    entry.half_closed.store(true, Ordering::Relaxed);
     Ok(to.end()?)
 }
 

@@ -15,14 +15,16 @@ use crate::budget::Budgets;
 use crate::compat::Compat;
 use crate::config::Config;
 use crate::copy::Counters;
-use crate::gateway::ImportListener;
+use crate::decision::log::Log;
+use crate::gateway::{ImportListener, StartError};
 use crate::import::balance::Balance;
-use crate::limits::Slots;
+use crate::limits::{Rates, Slots};
 use crate::live::{Entry, Live, Subject};
 use crate::metrics::{Metrics, Side};
 use crate::pool::Pool;
 use crate::reach::Reachability;
 use crate::resolve::Resolver;
+use crate::trace::Traces;
 use crate::world::World;
 
 /// What all tasks of a gateway share.
@@ -34,6 +36,10 @@ pub(crate) struct State {
     pub provider: Arc<CryptoProvider>,
     /// What is counted.
     pub metrics: Metrics,
+    /// What traces connections; none where nobody receives them.
+    pub traces: Option<Traces>,
+    /// The decision log; none where decisions are events of the process's own.
+    pub decisions: Option<Log>,
     /// The snapshot in force; none fails closed.
     world: ArcSwapOption<World>,
     /// The live connections of clients and services.
@@ -50,6 +56,14 @@ pub(crate) struct State {
     pub tunnels: Slots<PeerName>,
     /// Connections in use, by import.
     pub import_connections: Slots<ObjectName>,
+    /// Connections in use, by export.
+    pub export_connections: Slots<ObjectName>,
+    /// Connections in use, by the client's address; only where that is limited.
+    pub clients: Slots<IpAddr>,
+    /// New connections, by import; only where they are limited.
+    pub import_rates: Rates<ObjectName>,
+    /// New connections, by export; only where they are limited.
+    pub export_rates: Rates<ObjectName>,
     /// Handshakes in progress, by the other side's network.
     pub handshakes: Slots<IpAddr>,
     /// Names of exported services.
@@ -73,6 +87,9 @@ pub(crate) struct State {
     /// Everything ends.
     pub stop: CancellationToken,
     counters: [Counters; 2],
+    /// What stands for the network, where time is simulated.
+    #[cfg(test)]
+    pub network: Option<Arc<crate::simulation::network::Network>>,
 }
 
 /// A live connection that is known; forgotten when dropped.
@@ -92,9 +109,15 @@ impl State {
         provider: Arc<CryptoProvider>,
         listen: SocketAddr,
         admin: SocketAddr,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
         let metrics = Metrics::default();
-        Self {
+        Ok(Self {
+            decisions: Log::open(&config.decision_log, &metrics)
+                .map_err(StartError::DecisionLog)?,
+            traces: (config.traces.as_ref())
+                .map(Traces::start)
+                .transpose()
+                .map_err(StartError::Traces)?,
             counters: [Side::Import, Side::Export].map(|side| Counters::new(&metrics, side)),
             config,
             provider,
@@ -107,6 +130,10 @@ impl State {
             balance: Balance::default(),
             tunnels: Slots::default(),
             import_connections: Slots::default(),
+            export_connections: Slots::default(),
+            clients: Slots::default(),
+            import_rates: Rates::default(),
+            export_rates: Rates::default(),
             handshakes: Slots::default(),
             resolve_exports: Resolver::default(),
             resolve_gateways: Resolver::default(),
@@ -118,7 +145,9 @@ impl State {
             tasks: TaskTracker::new(),
             draining: CancellationToken::new(),
             stop: CancellationToken::new(),
-        }
+            #[cfg(test)]
+            network: None,
+        })
     }
 
     /// The snapshot in force.

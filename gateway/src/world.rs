@@ -8,6 +8,7 @@ use std::time::Duration;
 use fabric::attributes::Client;
 use fabric::guard::{ExportHostGuard, Refusal};
 use fabric::name::{ObjectName, PeerName};
+use fabric::policy::{Clock, Rule};
 use fabric::snapshot::{Export, Import, Snapshot};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, ServerConfig};
@@ -30,8 +31,12 @@ static NEXT: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct World {
     /// Tells one from another; never 0.
     id: u64,
-    /// The snapshot.
+    /// The snapshot, without the policies that have ended.
     pub snapshot: Arc<Snapshot>,
+    /// The snapshot as it came.
+    pub source: Arc<Snapshot>,
+    /// The policies that have ended.
+    pub over: Vec<Rule>,
     /// What exports may aim at.
     pub guard: ExportHostGuard,
     /// The certificate that this gateway shows.
@@ -47,13 +52,19 @@ pub(crate) struct World {
 // === impl World ===
 
 impl World {
-    /// Makes all that there is to make of a snapshot.
+    /// Makes all that there is to make of a snapshot, as it counts at a moment.
     pub(crate) fn new(
         provider: &Arc<CryptoProvider>,
-        snapshot: Arc<Snapshot>,
+        source: Arc<Snapshot>,
+        clock: &Clock,
         identity: Identity,
         cluster: Option<ClusterView>,
     ) -> Result<Self, rustls::Error> {
+        let over = over(&source, clock);
+        let snapshot = match over.is_empty() {
+            true => Arc::clone(&source),
+            false => Arc::new(source.at(clock)),
+        };
         let authorities = Arc::new(Authorities::new(&snapshot));
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -64,6 +75,8 @@ impl World {
             provider: Arc::clone(provider),
             cluster,
             snapshot,
+            source,
+            over,
         })
     }
 
@@ -196,4 +209,10 @@ impl World {
         let name = host.parse::<IpAddr>().is_err().then_some(host);
         self.guard.check_address(address, name)
     }
+}
+
+/// The policies of a snapshot that have ended.
+#[must_use]
+pub(crate) fn over(source: &Snapshot, clock: &Clock) -> Vec<Rule> {
+    source.policies.over(clock).into_iter().cloned().collect()
 }

@@ -24,6 +24,7 @@ pub struct Request {
     names: Vec<String>,
     organization: Option<String>,
     validity: ((i32, u8, u8), (i32, u8, u8)),
+    usages: Vec<ExtendedKeyUsagePurpose>,
 }
 
 /// A certificate and its key.
@@ -76,6 +77,15 @@ impl Authority {
 
     /// A certificate as asked for.
     pub fn issue(&self, request: &Request) -> Identity {
+        self.sign(request, &KeyPair::generate().expect("a key"))
+    }
+
+    /// A certificate as asked for, of the key of another.
+    pub fn reissue(&self, request: &Request, other: &Identity) -> Identity {
+        self.sign(request, &KeyPair::from_pem(&other.key).expect("a key"))
+    }
+
+    fn sign(&self, request: &Request, key: &KeyPair) -> Identity {
         let mut params =
             CertificateParams::new(request.names.clone()).expect("the names are DNS names");
         let name = request.names.first().cloned().unwrap_or_default();
@@ -86,15 +96,11 @@ impl Authority {
         }
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages.clone_from(&request.usages);
         let ((y, m, d), end) = request.validity;
         params.not_before = date_time_ymd(y, m, d);
         params.not_after = date_time_ymd(end.0, end.1, end.2);
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
         Identity {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
@@ -112,6 +118,10 @@ impl Request {
             names: vec![name.to_owned()],
             organization: None,
             validity: ((2020, 1, 1), (2099, 1, 1)),
+            usages: vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
         }
     }
 
@@ -126,6 +136,20 @@ impl Request {
     #[must_use]
     pub fn also(mut self, name: &str) -> Self {
         self.names.push(name.to_owned());
+        self
+    }
+
+    /// The same, valid until a day.
+    #[must_use]
+    pub fn until(mut self, year: i32, month: u8, day: u8) -> Self {
+        self.validity.1 = (year, month, day);
+        self
+    }
+
+    /// The same, for dialling alone.
+    #[must_use]
+    pub fn for_clients_alone(mut self) -> Self {
+        self.usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self
     }
 

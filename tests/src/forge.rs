@@ -1,4 +1,5 @@
-//! The few things of GitHub's API that a comment on a pull request takes, over real HTTP.
+//! The few things of GitHub's API that a comment on a pull request takes, and of GitLab's that one on a
+//! merge request does, over real HTTP.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,6 +21,9 @@ use crate::workflow::TOKEN;
 /// The name of the one repository.
 pub const REPOSITORY: &str = "acme/fabric";
 
+/// The user of GitLab's that the token is of.
+pub const GITLAB_USER: u64 = 42;
+
 /// The id of the one run that left an artifact.
 pub const RUN: u64 = 77;
 
@@ -37,6 +41,7 @@ struct State {
     /// Pull requests by number.
     pulls: Vec<Value>,
     comments: Vec<Value>,
+    notes: Vec<Value>,
     artifact: Option<Vec<u8>>,
     /// Requests that change something: method and path.
     written: Vec<String>,
@@ -94,6 +99,27 @@ impl Forge {
         let id = 100 + state.comments.len();
         let comment = json!({"id": id, "number": number, "user": {"login": author}, "body": body});
         state.comments.push(comment);
+    }
+
+    /// Adds somebody's note to the one merge request on GitLab.
+    pub fn note(&self, author: u64, body: &str) {
+        let mut state = self.state.lock();
+        let id = 200 + state.notes.len();
+        let note = json!({"id": id, "author": {"id": author}, "body": body});
+        state.notes.push(note);
+    }
+
+    /// The text of every note on the merge request, with its author.
+    pub fn notes(&self) -> Vec<(u64, String)> {
+        let state = self.state.lock();
+        let notes = state.notes.iter().map(|note| {
+            let author = note["author"]["id"].as_u64().expect("it is a number");
+            (
+                author,
+                note["body"].as_str().expect("it is text").to_owned(),
+            )
+        });
+        notes.collect()
     }
 
     /// The text of every comment on a pull request, with its author.
@@ -203,6 +229,50 @@ impl State {
     }
 }
 
+impl State {
+    /// What GitLab answers.
+    fn answer_gitlab(
+        &mut self,
+        method: &Method,
+        path: &str,
+        query: &str,
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let not_found = (StatusCode::NOT_FOUND, json!({"message": "404 Not found"}));
+        let parts: Vec<_> = path.trim_matches('/').split('/').collect();
+        if *method != Method::GET {
+            self.written.push(format!("{method} {path}"));
+        }
+        match (method.as_str(), parts.as_slice()) {
+            ("GET", ["user"]) => (StatusCode::OK, json!({"id": GITLAB_USER})),
+            ("GET", ["projects", "3", "merge_requests", "7", "notes"]) => {
+                let page = query.split('&').find_map(|pair| pair.strip_prefix("page="));
+                let page: usize = page.and_then(|page| page.parse().ok()).unwrap_or(1);
+                let notes = self.notes.iter().skip((page - 1) * 100).take(100);
+                (StatusCode::OK, notes.cloned().collect())
+            }
+            ("POST", ["projects", "3", "merge_requests", "7", "notes"]) => {
+                let id = 200 + self.notes.len();
+                let author = json!({"id": GITLAB_USER});
+                let note = json!({"id": id, "author": author, "body": body["body"]});
+                self.notes.push(note.clone());
+                (StatusCode::CREATED, note)
+            }
+            ("PUT", ["projects", "3", "merge_requests", "7", "notes", id]) => {
+                let mut notes = self.notes.iter_mut();
+                match notes.find(|note| note["id"].as_u64() == id.parse().ok()) {
+                    Some(note) => {
+                        note["body"] = body["body"].clone();
+                        (StatusCode::OK, note.clone())
+                    }
+                    None => not_found,
+                }
+            }
+            _ => not_found,
+        }
+    }
+}
+
 async fn serve(listener: TcpListener, state: Arc<Mutex<State>>) {
     while let Ok((stream, _)) = listener.accept().await {
         let state = Arc::clone(&state);
@@ -228,6 +298,25 @@ async fn answer(
     let bearer = format!("Bearer {TOKEN}");
     let is_known = authorization.is_some_and(|value| value.as_bytes() == bearer.as_bytes());
     let mut response = Response::builder();
+    if let Some(path) = path.strip_prefix("/api/v4") {
+        let token = parts.headers.get("PRIVATE-TOKEN");
+        let is_known = token.is_some_and(|token| token.as_bytes() == TOKEN.as_bytes());
+        let query = parts.uri.query().unwrap_or_default();
+        let (status, answer) = match is_known {
+            true => state
+                .lock()
+                .answer_gitlab(&parts.method, path, query, &body),
+            false => (
+                StatusCode::UNAUTHORIZED,
+                json!({"message": "401 Unauthorized"}),
+            ),
+        };
+        let answer = Full::from(answer.to_string());
+        return Ok(response
+            .status(status)
+            .body(answer)
+            .expect("it is a response"));
+    }
     let body = if path == "/blob" {
         // Where artifacts are kept, nobody's token of the API has business.
         assert!(authorization.is_none(), "the token went to another host");

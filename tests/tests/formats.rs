@@ -8,6 +8,8 @@
 
 #[path = "formats/mistakes.rs"]
 mod mistakes;
+#[path = "formats/runs.rs"]
+mod runs;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,28 +30,38 @@ fn repository(write: fn(&Path)) -> TempDir {
     folder
 }
 
-/// What `weft validate` writes in a form.
-fn validated(folder: &Path, format: &str) -> String {
-    let arguments = [
-        "validate",
-        "--now",
-        "2026-06-01T00:00:00Z",
-        "--notes",
-        "-o",
-        format,
-    ];
-    let output = binary::run(folder, &arguments);
+/// The forms in which everything is shown.
+const FORMS: [&str; 6] = ["text", "json", "sarif", "github", "junit", "markdown"];
+
+/// What `weft validate` writes in each of the forms.
+fn validated(folder: &Path, arguments: &[&str]) -> [String; FORMS.len()] {
+    let out = tempfile::tempdir().unwrap();
+    let file = |form: &str| out.path().join(form);
+    let outputs = FORMS.map(|form| format!("{form}={}", file(form).display()));
+    let mut all = vec!["validate", "--now", "2026-06-01T00:00:00Z", "--notes"];
+    all.extend(outputs.iter().flat_map(|output| ["-o", output]));
+    all.extend(arguments);
+    let output = binary::run(folder, &all);
     assert!(output.status.code() < Some(2), "{output:?}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
-    String::from_utf8(output.stdout).unwrap()
+    FORMS.map(|form| fs::read_to_string(file(form)).unwrap())
 }
 
-/// The codes that are found in a folder.
-fn codes(folder: &Path) -> BTreeSet<String> {
-    let report: Value = serde_json::from_str(&validated(folder, "json")).unwrap();
+/// The codes of a report in JSON.
+fn codes(report: &str) -> BTreeSet<String> {
+    let report: Value = serde_json::from_str(report).unwrap();
     let diagnostics = report["diagnostics"].as_array().unwrap().iter();
     let codes = diagnostics.map(|diagnostic| diagnostic["code"].as_str().unwrap().to_owned());
     codes.collect()
+}
+
+/// A line for each diagnostic of a report in JSON.
+fn lines(report: &str) -> String {
+    let report: Value = serde_json::from_str(report).unwrap();
+    let diagnostics = report["diagnostics"].as_array().unwrap().iter();
+    diagnostics
+        .map(|diagnostic| format!("{diagnostic}\n"))
+        .collect()
 }
 
 /// A line for each result of a SARIF log.
@@ -77,38 +89,38 @@ fn results(log: &str) -> String {
 
 #[test]
 fn every_code_in_every_form() {
-    let folders = [
-        ("mistakes", repository(mistakes::write)),
-        ("held", repository(mistakes::write_held)),
-        ("whole", repository(mistakes::write_whole)),
-    ];
-    let found: BTreeSet<String> = folders
-        .iter()
-        .flat_map(|(_, folder)| codes(folder.path()))
-        .collect();
-    let missing: BTreeSet<_> = mistakes::MISSING.iter().map(|(code, _)| *code).collect();
-    let wanted = Code::ALL.iter().map(|code| code.as_str().to_owned());
-    let wanted: BTreeSet<String> = wanted
-        .filter(|code| !missing.contains(code.as_str()))
-        .collect();
-    assert_eq!(found, wanted);
     let mut settings = insta::Settings::clone_current();
-    // Certificates are new each time.
+    // Certificates, and commits with them, are new each time.
     settings.add_filter(r"[0-9a-f]{64}", "[fingerprint]");
     settings.add_filter(r#"(weftPlace/v1": ")[0-9a-f]{32}"#, "$1[place]");
+    // Signatures aren't all of one length.
+    let offsets = r#"(cert\.pem","span":\{)"start":[0-9]+,"end":[0-9]+"#;
+    settings.add_filter(offsets, "$1[offsets]");
+    settings.add_filter(r"\b[0-9a-f]{40}\b", "[commit]");
+    settings.add_filter(r"\b(commit `?)[0-9a-f]{12}\b", "$1[commit]");
+    let mut found = BTreeSet::new();
     settings.bind(|| {
-        for (name, folder) in &folders {
-            for format in ["text", "sarif", "github", "junit", "markdown"] {
-                let written = validated(folder.path(), format);
-                let written = match (*name, format) {
+        for run in runs::RUNS {
+            let folder = repository(run.write);
+            for (form, written) in FORMS
+                .into_iter()
+                .zip(validated(folder.path(), run.arguments))
+            {
+                if form == "json" {
+                    found.extend(codes(&written));
+                }
+                let written = match (form, run.is_large) {
                     // The smaller ones show all that a result has.
-                    ("mistakes", "sarif") => results(&written),
+                    ("sarif", true) => results(&written),
+                    ("json", true) => lines(&written),
                     _ => written,
                 };
-                insta::assert_snapshot!(format!("{name}_{format}"), written);
+                insta::assert_snapshot!(format!("{}_{form}", run.name), written);
             }
         }
     });
+    let wanted = Code::ALL.iter().map(|code| code.as_str().to_owned());
+    assert_eq!(found, wanted.collect());
 }
 
 /// What is told of a report by a schema that others wrote, or that is committed here.

@@ -185,6 +185,66 @@ fn a_bare_repository_refuses_a_bad_push_whole() {
     fabric.git(&["push", "--quiet", "origin", "main"]);
 }
 
+/// A gate that wants an approval refuses a push of the branch that peers follow, and of no other.
+#[test]
+fn the_gates_are_asked_of_what_is_pushed() {
+    for (is_server, refusal) in [(true, "is refused"), (false, "is not pushed")] {
+        let fabric = Fabric::new();
+        let spec = fs::read_to_string(fabric.work().join("fabric.yaml")).unwrap();
+        let gated = spec.replace("spec: {}", "spec: {gates: [privileged-policy]}");
+        assert_ne!(spec, gated, "{spec}");
+        fabric.write("fabric.yaml", &gated);
+        fabric.git(&["commit", "--quiet", "--all", "--message", "Ask first"]);
+        fabric.git(&["push", "--quiet", "origin", "main"]);
+        match is_server {
+            true => fabric.install(&fabric.bare(), &[]),
+            false => {
+                fabric.git(&["remote", "set-head", "origin", "main"]);
+                fabric.install(&fabric.work(), &["--pre-push"]);
+            }
+        }
+        fabric.write("policies/close.yaml", GOOD);
+        fabric.git(&["add", "policies"]);
+        fabric.git(&["commit", "--quiet", "--message", "Close"]);
+        let refused = fabric.try_git(&["push", "origin", "main"]);
+        assert!(!refused.status.success());
+        let words = said(&refused);
+        assert!(
+            words.contains(&format!("refs/heads/main {refusal}")),
+            "{words}"
+        );
+        assert!(
+            words.contains("`Weft-Approve: privileged-policy`"),
+            "{words}"
+        );
+        // A draft is judged when it comes to main, and a tag isn't followed by anybody.
+        fabric.git(&["push", "--quiet", "origin", "main:refs/heads/draft"]);
+        fabric.git(&["tag", "close"]);
+        fabric.git(&["push", "--quiet", "origin", "close"]);
+        let approval = "Approve\n\nWeft-Approve: privileged-policy";
+        fabric.git(&["commit", "--quiet", "--allow-empty", "--message", approval]);
+        fabric.git(&["push", "--quiet", "origin", "main"]);
+
+        // Other branches where it is said that peers follow them.
+        let place = if is_server {
+            fabric.bare()
+        } else {
+            fabric.work()
+        };
+        let mut configure = git_command(&place);
+        let configured = configure.args(["config", "weft.gateRefs", "refs/heads/d*"]);
+        assert!(configured.status().unwrap().success());
+        fabric.git(&["rm", "--quiet", "policies/close.yaml"]);
+        fabric.git(&["commit", "--quiet", "--message", "Open"]);
+        fabric.git(&["push", "--quiet", "origin", "main"]);
+        // The approval of another change is in the range, and holds for it.
+        fabric.git(&["push", "--quiet", "origin", "main~1:refs/heads/draft"]);
+        let refused = fabric.try_git(&["push", "origin", "main:refs/heads/draft"]);
+        assert!(!refused.status.success(), "{refused:?}");
+        assert!(said(&refused).contains(&format!("refs/heads/draft {refusal}")));
+    }
+}
+
 #[test]
 fn another_hook_is_never_overwritten_silently() {
     let fabric = Fabric::new();

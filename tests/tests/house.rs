@@ -62,6 +62,8 @@ fn the_arrows_between_crates_hold() {
         // The end-to-end tests know the product by its binary alone, but for the table of codes, and
         // for the simulation, which asks the engines of gateways themselves.
         ("weft-tests", &["fabric", "gateway", "reconciler"]),
+        // It measures binaries, Weft's as anybody else's.
+        ("weft-bench", &[]),
     ]);
     let members: BTreeSet<String> = packages().iter().map(name).collect();
     for package in packages() {

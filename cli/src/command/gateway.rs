@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cluster::{RoleArgs, host_name, run_role};
 use crate::log::LogArgs;
+use crate::observe::ObserveArgs;
 use crate::signals::{Signal, Signals};
 
 /// How often the files of the certificate are looked at: a Secret that was replaced shows there.
@@ -30,7 +31,7 @@ const MAX_CERTIFICATE: u64 = 256 * 1024;
 /// cluster's imports, and connects to what the cluster exports. It writes nothing but a report of its
 /// own. While the API server is away it goes on with what it knows, also over a restart.
 ///
-/// Signals: SIGHUP reads the certificate again; SIGTERM and SIGINT take nothing new, let what runs
+/// Signals: SIGHUP reads the certificate again, and opens the decision log anew; SIGTERM and SIGINT take nothing new, let what runs
 /// come to its end, and end; a second one ends at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gateway {
@@ -80,6 +81,9 @@ pub(crate) struct Gateway {
 
     #[command(flatten)]
     role: RoleArgs,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
 
     #[command(flatten)]
     log: LogArgs,
@@ -189,6 +193,7 @@ impl Gateway {
         config.listen = self.listen;
         config.import_address = self.import_address;
         config.admin = self.admin;
+        self.observe.apply(&mut config);
         Ok(config)
     }
 

@@ -23,8 +23,11 @@ pub(crate) enum Hook {
 /// received, and refuses it when the check fails. Without an option it is the hook pre-commit, and
 /// pre-receive in a bare repository. A hook that is there already and isn't Weft's is left alone.
 ///
-/// Of what is pushed, branches are judged; `git config weft.refs 'refs/heads/main'` names others, as
-/// a pattern of the shell.
+/// Of what is pushed, branches are judged, and no tags; `git config weft.refs 'refs/heads/main'` names
+/// others, as a pattern of the shell. The gates of fabric.yaml are asked of the branch that peers
+/// follow, by `weft plan` from what it was to what it becomes: the repository's own branch (its HEAD),
+/// or those that `git config weft.gateRefs` names. A new branch is compared with nothing, so nothing is
+/// asked of it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -190,7 +193,10 @@ fn call(kind: Kind) -> &'static str {
         "pre-commit" => {
             "let it run `weft validate --rev \"$(git write-tree)\"`, or replace it with --force"
         }
-        _ => "let it run `weft validate --rev` for each new commit, or replace it with --force",
+        _ => {
+            "let it run `weft validate --rev` for each new commit, and `weft plan --base --head` for \
+             the gates, or replace it with --force"
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use self::git::GitArgs;
 use crate::cluster::run_role;
 use crate::failure::Hint as _;
 use crate::log::LogArgs;
+use crate::observe::ObserveArgs;
 use crate::signals::{Signal, Signals};
 use crate::source::LimitArgs;
 
@@ -28,7 +29,8 @@ use crate::source::LimitArgs;
 /// the peer exports. What was in force last is in force again after a restart, also while the
 /// repository can't be reached.
 ///
-/// Signals: SIGHUP looks into the repository at once and reads the certificates again; SIGTERM and
+/// Signals: SIGHUP looks into the repository at once, reads the certificates again and opens the decision log
+/// anew; SIGTERM and
 /// SIGINT take nothing new, let what runs come to its end, and end; a second one ends at once.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
@@ -86,6 +88,9 @@ pub(crate) struct Run {
 
     #[command(flatten)]
     limits: LimitArgs,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
 
     #[command(flatten)]
     log: LogArgs,
@@ -178,6 +183,7 @@ impl Run {
         config.listen = self.listen;
         config.import_address = self.import_address;
         config.admin = self.admin;
+        self.observe.apply(&mut config);
         Ok(config)
     }
 

@@ -68,12 +68,12 @@ pub(crate) fn write_validation(
     out.write_all(page.text().as_bytes())
 }
 
-/// The comment by which a workflow finds what it wrote before: by its beginning, as the name is
-/// whatever a change makes of it.
+/// The comment by which a workflow finds what it wrote before of the same fabric.
 fn marker(command: &str, fabric: Option<&str>) -> String {
-    // Two hyphens would end the comment.
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_');
-    let name = fabric.unwrap_or_default().chars().filter(is_plain);
+    // Two hyphens would end the comment; no name has an underscore.
+    let name = fabric.unwrap_or_default().chars();
+    let name = name.map(|c| if c == '-' { '_' } else { c });
+    let name = name.filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_'));
     // No name is longer than a DNS label.
     let name: String = name.take(63).collect();
     format!("<!-- weft-{command}:{name} -->\n")

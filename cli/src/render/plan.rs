@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use fabric::api::Gate;
-use fabric::gate::{GateOutcome, GateVerdict};
-use fabric::invariant::InvariantOutcome;
+use fabric::diagnostic::Code;
+use fabric::gate::{GateOutcome, GateVerdict, IgnoredApproval};
+use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::origin::Origin;
 use fabric::plan::PruneOutcome;
 use fabric::reach::{Flip, Route};
-use fabric::report::{ConflictKind, PlanReport, SafeguardChange, SafeguardChangeKind};
+use fabric::report::{
+    ConflictKind, PlanReport, ReportedDiagnostic, SafeguardChange, SafeguardChangeKind,
+};
 use fabric::tree::Tree;
 
 use super::junit::{self, Cases};
@@ -58,6 +61,16 @@ const SAFEGUARD: Rule = Rule {
     level: Level::Warning,
 };
 
+/// A line looks like an approval.
+const IGNORED: Rule = Rule {
+    id: "approval-ignored",
+    title: "an approval that approves nothing",
+    explanation: "A line of a commit's message looks like an approval and isn't one: it is \
+        misspelt, names several gates at once or too few objects. An approval is a line of its \
+        own, `Weft-Approve: GATE`, or `Weft-Approve: prune=NUMBER`.",
+    level: Level::Warning,
+};
+
 /// Two commits can't be merged.
 const CONFLICT: Rule = Rule {
     id: "merge-conflict",
@@ -75,6 +88,7 @@ pub(crate) fn all(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
     }
     let gates = report.gates.iter();
     remarks.extend(gates.filter_map(refusal));
+    remarks.extend(report.ignored_approvals.iter().map(ignored));
     remarks.extend(report.safeguards.iter().filter_map(safeguard));
     remarks.extend(report.reach.opened.iter().map(|flip| flipped(flip, &OPENS)));
     remarks.extend(report.reach.undecided.iter().map(undecided));
@@ -115,6 +129,23 @@ pub(crate) fn all(report: &PlanReport, tree: Option<&Tree>) -> Vec<Remark> {
         ));
     }
     remarks
+}
+
+/// Whether a counter-example is told by one of the diagnostics that are shown.
+pub(crate) fn is_told(
+    report: &PlanReport,
+    verdict: &InvariantVerdict,
+    message: &str,
+    is_shown: fn(&ReportedDiagnostic) -> bool,
+) -> bool {
+    let mut shown = report.diagnostics.iter().filter(|told| is_shown(told));
+    shown.any(|told| {
+        let diagnostic = &told.diagnostic;
+        let own = diagnostic.message.strip_prefix("broken: ");
+        diagnostic.code == Code::InvariantBroken
+            && diagnostic.path() == &*verdict.origin.path
+            && own == Some(message)
+    })
 }
 
 /// Those that belong beside the lines of the change: not what was there before, unless it is an
@@ -189,6 +220,12 @@ const fn rule(gate: Gate) -> Rule {
             "A privileged policy comes, goes or changes, and the fabric wants an approval for it: a \
              line `Weft-Approve: privileged-policy` in the message of a commit of the change.",
         ),
+        Gate::Safeguards => (
+            "gate-safeguards",
+            "A gate or an invariant goes, an invariant changes, or a guard rail is loosened, and the \
+             fabric wants an approval for it: a line `Weft-Approve: safeguards` in the message of a \
+             commit of the change.",
+        ),
     };
     Rule {
         id,
@@ -213,6 +250,12 @@ fn refusal(verdict: &GateVerdict) -> Option<Remark> {
         remark.notes.push(help);
     }
     Some(remark)
+}
+
+fn ignored(ignored: &IgnoredApproval) -> Remark {
+    let (line, commit) = (&ignored.line, ignored.commit.short());
+    let message = format!("{line:?} of {commit} approves nothing: {}", ignored.reason);
+    whole(IGNORED, message)
 }
 
 fn safeguard(change: &SafeguardChange) -> Option<Remark> {

@@ -1,74 +1,13 @@
 //! Who reaches what, in words. Names are as they stand in the repository: escape them.
 
-use std::collections::BTreeMap;
-
 use fabric::api::Operator;
 use fabric::attributes::Client;
-use fabric::name::{ObjectName, PeerName};
 use fabric::policy::Rule;
 use fabric::reach::{ClientTerm, Clients, Flip, Verdict, Why};
 use jiff::Timestamp;
 
-/// Access to one service that opens or closes.
-#[derive(Debug)]
-pub(crate) struct Service<'a> {
-    /// The peer that exports it.
-    pub(crate) peer: &'a PeerName,
-    /// The service there.
-    pub(crate) export: &'a ObjectName,
-    /// For whom.
-    pub(crate) groups: Vec<Group<'a>>,
-}
-
-/// The same clients of several peers, with the same reasons.
-#[derive(Debug)]
-pub(crate) struct Group<'a> {
-    /// What is true of each of them.
-    pub(crate) flip: &'a Flip,
-    /// The peers, each with the import there.
-    pub(crate) ways: Vec<(&'a PeerName, &'a ObjectName)>,
-}
-
 /// Values of a term, and peers of a group, that are told where there is little room.
 pub(crate) const TOLD: usize = 5;
-
-/// What opens or closes, service by service, in the order of the services.
-pub(crate) fn by_service(flips: &[Flip]) -> Vec<Service<'_>> {
-    let mut services: BTreeMap<_, Vec<Group<'_>>> = BTreeMap::new();
-    for flip in flips {
-        let route = &flip.route;
-        let groups = services
-            .entry((&route.export_peer, &route.export))
-            .or_default();
-        let way = (&route.client_peer, &route.import);
-        match groups.iter_mut().find(|group| group.is_of(flip)) {
-            Some(group) => group.ways.push(way),
-            None => groups.push(Group {
-                flip,
-                ways: vec![way],
-            }),
-        }
-    }
-    let services = services.into_iter();
-    let services = services.map(|((peer, export), groups)| Service {
-        peer,
-        export,
-        groups,
-    });
-    services.collect()
-}
-
-// === impl Group ===
-
-impl Group<'_> {
-    fn is_of(&self, flip: &Flip) -> bool {
-        let own = self.flip;
-        own.from == flip.from
-            && own.clients == flip.clients
-            && own.before == flip.before
-            && own.after == flip.after
-    }
-}
 
 /// The clients in words, such as `clients with namespace = shop, labels.app not in (cart, till)`;
 /// of each term so many values at most.
@@ -139,8 +78,8 @@ pub(crate) fn until(expires: Option<Timestamp>) -> String {
 }
 
 /// From when on access is otherwise, to stand behind the clients; nothing where it is at once.
-pub(crate) fn from(flip: &Flip) -> String {
-    flip.from
+pub(crate) fn from(begin: Option<Timestamp>) -> String {
+    begin
         .map(|from| format!(", from {from} on"))
         .unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use fabric::diagnostic::{Code, Diagnostic, Effect, Label, Span};
+use fabric::diagnostic::{Code, Diagnostic, Edit, Effect, Label, Span};
 use fabric::tree::{Scope, Tree, locate};
 
 use super::escape;
@@ -71,8 +71,19 @@ pub(crate) struct Remark {
     pub(crate) related: Vec<(Place, String)>,
     /// What tells it from others of its rule, as stably as can be: the text of the line.
     pub(crate) line: Option<String>,
+    /// What mends it for certain, in the file where it is: all of these or none.
+    pub(crate) fix: Vec<Replacement>,
     /// Graver ones come first among those of a level.
     weight: u8,
+}
+
+/// Text of a file that another takes the place of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Replacement {
+    /// What goes; nothing where it begins and ends at one place.
+    pub(crate) region: Region,
+    /// What comes.
+    pub(crate) text: String,
 }
 
 // === impl Level ===
@@ -142,11 +153,15 @@ impl Region {
     }
 }
 
-/// Where a text ends that begins at a line and column.
-fn end_of(text: &[u8], (mut line, mut column): (u32, u32)) -> (u32, u32) {
+/// Where a text ends that begins at a line and column, as far as it is marked: a span up to the end of
+/// its line marks no line more.
+fn end_of(text: &[u8], begin: (u32, u32)) -> (u32, u32) {
     let text = String::from_utf8_lossy(text);
-    // A span up to the end of its line marks no line more.
-    let text = text.trim_end_matches(['\n', '\r']);
+    after(text.trim_end_matches(['\n', '\r']), begin)
+}
+
+/// The place after a text that begins at a line and column.
+fn after(text: &str, (mut line, mut column): (u32, u32)) -> (u32, u32) {
     for c in text.chars() {
         match c {
             '\n' => (line, column) = (line.saturating_add(1), 1),
@@ -154,6 +169,31 @@ fn end_of(text: &[u8], (mut line, mut column): (u32, u32)) -> (u32, u32) {
         }
     }
     (line, column)
+}
+
+// === impl Replacement ===
+
+impl Replacement {
+    /// The replacement that an edit of a file's text is; none where it isn't of this text.
+    fn of(edit: &Edit, text: &[u8]) -> Option<Self> {
+        let Span {
+            start,
+            end,
+            line,
+            column,
+        } = edit.span;
+        let gone = text.get(start as usize..end as usize)?;
+        let (end_line, end_column) = after(std::str::from_utf8(gone).ok()?, (line, column));
+        (line > 0).then(|| Self {
+            region: Region {
+                line,
+                column,
+                end_line,
+                end_column,
+            },
+            text: edit.replacement.clone(),
+        })
+    }
 }
 
 // === impl Place ===
@@ -220,7 +260,11 @@ impl Remark {
         let line = first
             .filter(|_| diagnostic.shows_source)
             .and_then(|label| line_of(label, tree));
+        let text = first.and_then(|label| tree.file(&label.path));
+        let fix = diagnostic.fix.iter().flat_map(|fix| &fix.edits);
+        let fix = fix.map(|edit| Replacement::of(edit, text?.bytes()));
         Self {
+            fix: fix.collect::<Option<_>>().unwrap_or_default(),
             rule: Rule::of(diagnostic.code),
             level: Level::of(diagnostic.effect),
             message: diagnostic.message.clone(),
@@ -244,6 +288,7 @@ impl Remark {
             place,
             related: Vec::new(),
             line: None,
+            fix: Vec::new(),
             weight: u8::MAX,
         }
     }

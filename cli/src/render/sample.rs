@@ -4,7 +4,7 @@ use fabric::api::{Gate, Operator};
 use fabric::attributes::Client;
 use fabric::diagnostic::{Code, Diagnostic, Effect, Span};
 use fabric::document;
-use fabric::gate::{GateOutcome, GateVerdict};
+use fabric::gate::{GateOutcome, GateVerdict, IgnoredApproval};
 use fabric::invariant::{CounterExample, InvariantOutcome, InvariantVerdict};
 use fabric::name::{Kind, ObjectKey, PeerName};
 use fabric::origin::{Origin, Revision};
@@ -242,6 +242,14 @@ pub(super) fn report(texts: &[String], many: usize) -> PlanReport {
             trailer: Some("Weft-Approve: widens-access".to_owned()),
             approved_by: Vec::new(),
         }],
+        ignored_approvals: vec![
+            IgnoredApproval {
+                commit: Revision::commit("2222222222222222222222222222222222222222"),
+                line: text(),
+                reason: "there is no such gate: did you mean prune=NUMBER?".to_owned(),
+            };
+            many.min(10)
+        ],
         safeguards: vec![
             SafeguardChange {
                 safeguard: Safeguard::Invariant,

@@ -13,9 +13,9 @@ use fabric::digest::Digest;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::log::{
-    ArtifactLocation, BaseId, Configuration, Description, Driver, Invocation, Location, Log,
-    Notification, PhysicalLocation, RegionShown, RelatedLocation, Reporting, Result, Run, Text,
-    Tool,
+    ArtifactChange, ArtifactLocation, BaseId, Configuration, Description, Driver, Fix, Invocation,
+    Location, Log, Notification, PhysicalLocation, RegionShown, RelatedLocation, Replaced,
+    Reporting, Result, Run, Text, Tool,
 };
 use super::remark::{Level, Place, Remark, Rule};
 use super::{count, json};
@@ -117,7 +117,8 @@ fn text_bytes(remark: &Remark) -> usize {
     let related: usize = related
         .map(|(place, text)| place.path.len() * 2 + text.len())
         .sum();
-    remark.message.len() + remark.place.path.len() + notes + related
+    let fix: usize = remark.fix.iter().map(|fix| fix.text.len()).sum();
+    remark.message.len() + remark.place.path.len() + notes + related + fix
 }
 
 fn reporting(rule: &Rule) -> Reporting {
@@ -174,7 +175,32 @@ fn result(remark: &Remark, rule_index: usize, seen: &mut BTreeMap<String, usize>
         }],
         related_locations: related,
         partial_fingerprints: BTreeMap::from([("weftPlace/v1", fingerprint(remark, seen))]),
+        fixes: fix(remark).into_iter().collect(),
     }
+}
+
+/// What `weft validate --fix` does about it.
+fn fix(remark: &Remark) -> Option<Fix> {
+    let replacements = remark.fix.iter().map(|replacement| Replaced {
+        deleted_region: RegionShown {
+            start_line: replacement.region.line,
+            start_column: Some(replacement.region.column),
+            end_line: Some(replacement.region.end_line),
+            end_column: Some(replacement.region.end_column),
+        },
+        inserted_content: (!replacement.text.is_empty())
+            .then(|| Text::new(replacement.text.clone())),
+    });
+    (!remark.fix.is_empty()).then(|| Fix {
+        description: Text::new("what `weft validate --fix` does"),
+        artifact_changes: [ArtifactChange {
+            artifact_location: ArtifactLocation {
+                uri: uri(&remark.place.path),
+                uri_base_id: ROOT,
+            },
+            replacements: replacements.collect(),
+        }],
+    })
 }
 
 /// Text in which nothing is a link.
@@ -251,6 +277,11 @@ fn fingerprint(remark: &Remark, seen: &mut BTreeMap<String, usize>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use fabric::diagnostic::{Code, Diagnostic, Edit, Fix, Span};
+    use fabric::origin::Revision;
+    use fabric::tree::{Blob, Limits, Tree};
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -297,6 +328,58 @@ mod tests {
         assert_eq!(prints(&[moved])[0], first[0]);
         remark.line = Some("portt: 81".to_owned());
         assert_ne!(prints(&[remark])[0], first[0]);
+    }
+
+    /// A tool that applies a fix has to come to what `--fix` comes to.
+    #[test]
+    fn a_fix_is_told_by_lines_and_columns() {
+        let text = "metadata:\n  größe: 1\n  uid: x\nspec: {}\n";
+        let blob = Blob::new(
+            text.as_bytes().to_vec(),
+            fabric::document::Limits::default(),
+        );
+        let path = "peers/east/exports.yaml".into();
+        let mut builder = Tree::builder(Revision::working_tree(), Limits::default());
+        builder.add(b"peers/east/exports.yaml", Arc::new(blob));
+        let tree = builder.finish();
+        let span = |part: &str, line, column| {
+            let start = u32::try_from(text.find(part).unwrap()).unwrap();
+            let end = start + u32::try_from(part.len()).unwrap();
+            Span {
+                start,
+                end,
+                line,
+                column,
+            }
+        };
+        let edit = |span, replacement: &str| Edit {
+            span,
+            replacement: replacement.to_owned(),
+        };
+        let place = span("1", 2, 10);
+        let insertion = Span {
+            end: place.start,
+            ..place
+        };
+        let edits = vec![edit(insertion, "\""), edit(span("  uid: x\n", 3, 1), "")];
+        let mut diagnostic = Diagnostic::new(Code::WrongType, &path, place, "x");
+        diagnostic.fix = Some(Fix { edits });
+        let log = written(&[Remark::of(&diagnostic, &tree)]);
+        let change = &log["runs"][0]["results"][0]["fixes"][0]["artifactChanges"][0];
+        assert_eq!(change["artifactLocation"]["uri"], "peers/east/exports.yaml");
+        let region = |line, column, end_line, end_column| {
+            serde_json::json!({
+                "startLine": line, "startColumn": column,
+                "endLine": end_line, "endColumn": end_column,
+            })
+        };
+        assert_eq!(
+            change["replacements"],
+            serde_json::json!([
+                {"deletedRegion": region(2, 10, 2, 10), "insertedContent": {"text": "\""}},
+                {"deletedRegion": region(3, 1, 4, 1)},
+            ])
+        );
     }
 
     #[test]

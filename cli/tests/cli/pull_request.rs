@@ -165,7 +165,10 @@ fn what_goes_above_the_budget_is_told() {
     std::fs::remove_dir_all(sandbox.path("acme/peers/east/extra")).unwrap();
     let blocked = sandbox.weft("acme", &["plan", "--peer", "east"]);
     assert_eq!(blocked.code, 4);
-    let prune = blocked.stdout.lines().filter(|line| line.contains("prune"));
+    let prune = blocked
+        .stdout
+        .lines()
+        .filter(|line| line.contains("prune") || line.contains("the objects back"));
     let lines: Vec<_> = prune.collect();
     insta::assert_snapshot!(lines.join("\n"));
     sandbox.commit("acme", "Offer less\n\nWeft-Approve: prune=30");
@@ -229,10 +232,94 @@ fn two_changes_each_safe_are_unsafe_together() {
     let onto = sandbox.weft("acme", &onto);
     assert!(!onto.stdout.contains("opens only together"), "{onto:#?}");
 
-    // The approval may be in either.
+    // The approval is in what is added; where both are new since the base, in either.
     sandbox.write("acme/README.md", "more\n");
     sandbox.commit("acme", "More\n\nWeft-Approve: widens-access");
     sandbox.ok("acme", &["plan", "--merge", "out", "in"]);
+    let other = sandbox.weft("acme", &["plan", "--merge", "in", "out"]);
+    assert_eq!(other.code, 4, "{other:#?}");
+    let both = ["plan", "--base", "main", "--merge", "in", "out"];
+    sandbox.ok("acme", &both);
+}
+
+/// Once the gates asked a pull request about what had come to main since it began.
+#[test]
+fn gates_judge_what_is_added_to_main() {
+    let (sandbox, ..) = two_changes();
+    branch(&sandbox, "widened", "in");
+    sandbox.edit(
+        WEST,
+        "        client.clusterlink.net/labels.app: till\n",
+        "        peer.clusterlink.net/name: west\n",
+    );
+    sandbox.commit("acme", "Open it, as was approved elsewhere");
+    branch(&sandbox, "harmless", "main");
+    sandbox.write("acme/README.md", "a word\n");
+    sandbox.commit("acme", "A word");
+    let merged = sandbox.ok("acme", &["plan", "--merge", "widened", "harmless"]);
+    assert!(
+        merged.stdout.contains("access opens (WIDER)"),
+        "{merged:#?}"
+    );
+    assert!(
+        merged.stdout.contains("gates passed: widens-access"),
+        "{merged:#?}"
+    );
+    // And what is added is asked about, whatever else was.
+    let added = sandbox.weft("acme", &["plan", "--merge", "harmless", "widened"]);
+    assert_eq!(added.code, 4, "{added:#?}");
+    let both = ["plan", "--base", "main", "--merge", "widened", "harmless"];
+    assert_eq!(sandbox.weft("acme", &both).code, 4);
+}
+
+#[test]
+fn an_approval_that_approves_nothing_is_told() {
+    let sandbox = gated();
+    sandbox.edit(
+        WEST,
+        "        client.clusterlink.net/labels.app: till\n",
+        "",
+    );
+    let message = "Open it\n\nWeft-Approve: widen-access\nWeft-Approve: widens-access, prune=3";
+    let commit = sandbox.commit("acme", message);
+    let plan = [
+        "plan",
+        "--head",
+        "HEAD",
+        "-o",
+        "text",
+        "-o",
+        "markdown=plan.md",
+        "-o",
+        "github=log",
+    ];
+    let refused = sandbox.weft("acme", &plan);
+    assert_eq!(refused.code, 4, "{refused:#?}");
+    let words: Vec<_> = refused.stdout.split_whitespace().collect();
+    let words = words.join(" ");
+    let commit = &commit[..12];
+    for told in [
+        format!(
+            "ignored: `Weft-Approve: widen-access` of {commit} approves nothing: there is no such \
+             gate: did you mean widens-access?"
+        ),
+        format!(
+            "ignored: `Weft-Approve: widens-access, prune=3` of {commit} approves nothing: it names \
+             more than a gate: a line approves one, so write a line for each"
+        ),
+    ] {
+        assert!(words.contains(&told), "{refused:#?}");
+    }
+    let page = sandbox.read("acme/plan.md");
+    assert!(
+        page.contains("#### Approves nothing\n\n- `Weft-Approve: widen-access` of"),
+        "{page}"
+    );
+    let log = sandbox.read("acme/log");
+    assert!(
+        log.contains("::warning") && log.contains("widen-access"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -305,7 +392,7 @@ spec:
         good.stdout,
         "gates and invariants that change:\n  + invariant only-tills-reach-the-ledger  \
          invariants/money.yaml:1\n\ngates passed: widens-access, prune, certificate, \
-         privileged-policy\n\nthe invariant holds\n\n0 of 2 peers: 0 added, 0 changed, 0 removed; \
+         privileged-policy, safeguards\n\nthe invariant holds\n\n0 of 2 peers: 0 added, 0 changed, 0 removed; \
          nobody reaches more or less; gates or invariants change\n"
     );
     sandbox.ok("acme", &["validate"]);

@@ -77,6 +77,9 @@ pub enum Gate {
     Certificate,
     /// A privileged policy comes, goes or changes.
     PrivilegedPolicy,
+    /// A gate or an invariant goes, an invariant changes, or a guard rail is loosened; with any other
+    /// gate this one is there too.
+    Safeguards,
 }
 
 /// How long certificates are valid, and when they are renewed.

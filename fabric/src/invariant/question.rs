@@ -21,6 +21,8 @@ const LOSSES: usize = 1000;
 pub(super) struct Question<'a> {
     fabric: &'a Fabric,
     services: Vec<Service<'a>>,
+    /// How many routes there are.
+    routes: usize,
 }
 
 /// A service at a peer.
@@ -42,8 +44,19 @@ pub(super) enum Answer {
     /// It was checked.
     Checked {
         examples: Vec<CounterExample>,
-        is_undecided: bool,
+        undecided: Option<Undecided>,
     },
+}
+
+/// Why it can't be told whether an invariant holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Undecided {
+    /// Too many policies act together.
+    Entangled,
+    /// What it is about isn't known: units that can't be understood.
+    Unknown,
+    /// The steps of a check are spent.
+    Spent,
 }
 
 /// Why an invariant can't be checked.
@@ -63,13 +76,13 @@ struct Check<'q, 'a> {
     services: Vec<&'q Service<'a>>,
     steps: &'q mut usize,
     examples: Vec<CounterExample>,
-    is_undecided: bool,
+    undecided: Option<Undecided>,
 }
 
 // === impl Question ===
 
 impl<'a> Question<'a> {
-    pub(super) fn new(fabric: &'a Fabric) -> Self {
+    pub(super) fn new(fabric: &'a Fabric, routes: usize) -> Self {
         let service = |unit: &'a Unit| {
             unit.exports.iter().map(|(name, item)| Service {
                 attributes: ExportAttributes {
@@ -82,6 +95,7 @@ impl<'a> Question<'a> {
         Self {
             fabric,
             services: fabric.units.values().flat_map(service).collect(),
+            routes,
         }
     }
 
@@ -91,6 +105,13 @@ impl<'a> Question<'a> {
             return Answer::NotUnderstood(Vec::new());
         };
         let spec = &invariant.spec;
+        // Each entry is compared with each peer, or each service.
+        let peers = self.fabric.units.len().saturating_mul(1 + spec.from.len());
+        let services = self.services.len().saturating_mul(1 + spec.to.len());
+        let Some(left) = steps.checked_sub(1 + self.routes + peers.saturating_add(services)) else {
+            return Answer::undecided(Undecided::Spent);
+        };
+        *steps = left;
         let (from, to) = match self.understand(spec) {
             Ok(both) => both,
             Err(mistakes) => return Answer::NotUnderstood(mistakes),
@@ -106,9 +127,10 @@ impl<'a> Question<'a> {
         let Some(any) = services.first().map(|service| service.attributes.clone()) else {
             return match is_whole {
                 true => Answer::Nothing("to", must_be_there),
+                false if must_be_there => Answer::undecided(Undecided::Unknown),
                 false => Answer::Checked {
                     examples: Vec::new(),
-                    is_undecided: must_be_there,
+                    undecided: None,
                 },
             };
         };
@@ -124,7 +146,7 @@ impl<'a> Question<'a> {
             services,
             steps,
             examples: Vec::new(),
-            is_undecided: false,
+            undecided: None,
         };
         check.run(spec, &any, reach)
     }
@@ -177,7 +199,7 @@ impl Check<'_, '_> {
         }
         let from = self.from.clone();
         for (name, unit) in &self.question.fabric.units {
-            if self.examples.len() >= EXAMPLES {
+            if self.is_enough() {
                 break;
             }
             let entries: Vec<_> = from.of_peer(&unit.attributes, any).collect();
@@ -214,8 +236,13 @@ impl Check<'_, '_> {
         }
         Answer::Checked {
             examples: self.examples,
-            is_undecided: self.is_undecided,
+            undecided: self.undecided,
         }
+    }
+
+    /// Whether no more of it needs to be looked at, or can be.
+    fn is_enough(&self) -> bool {
+        self.examples.len() >= EXAMPLES || self.undecided == Some(Undecided::Spent)
     }
 
     /// None of these clients of a peer may be let through.
@@ -233,8 +260,7 @@ impl Check<'_, '_> {
         let among = Selection { any_of, except };
         match self.search(reach, routes, among, Wanted::Allowed) {
             Search::Found(witness) => self.examples.push(words::reaches(peer, *witness)),
-            Search::Nobody => {}
-            Search::Undecided => self.is_undecided = true,
+            Search::Nobody | Search::Undecided => {}
         }
     }
 
@@ -256,7 +282,7 @@ impl Check<'_, '_> {
             of_service.push(route.clone());
         }
         for (name, peers) in offered {
-            if self.examples.len() >= EXAMPLES {
+            if self.is_enough() || !self.spend(1) {
                 return;
             }
             let Some(routes) = by_service.remove(*name) else {
@@ -293,11 +319,7 @@ impl Check<'_, '_> {
     ) -> Option<(Witness, Vec<PeerName>)> {
         match self.search(reach, routes, among, Wanted::AllowedByFewerThan(1)) {
             Search::Found(witness) => Some((*witness, Vec::new())),
-            Search::Nobody => None,
-            Search::Undecided => {
-                self.is_undecided = true;
-                None
-            }
+            Search::Nobody | Search::Undecided => None,
         }
     }
 
@@ -335,15 +357,14 @@ impl Check<'_, '_> {
                         .collect();
                     Some((*witness, lost.into_iter().collect()))
                 }
-                Search::Nobody => None,
-                Search::Undecided => {
-                    self.is_undecided = true;
-                    None
-                }
+                Search::Nobody | Search::Undecided => None,
             };
         }
         let mut chosen: Vec<usize> = (0..count).collect();
         for _ in 0..LOSSES {
+            if self.undecided == Some(Undecided::Spent) {
+                return None;
+            }
             let lost: BTreeSet<&PeerName> = chosen
                 .iter()
                 .filter_map(|index| at_risk.get(*index).copied())
@@ -360,10 +381,25 @@ impl Check<'_, '_> {
                 return None;
             }
         }
-        self.is_undecided = true;
+        self.undecided = Some(Undecided::Entangled);
         None
     }
 
+    /// Takes steps off those that are left; false where there aren't as many.
+    const fn spend(&mut self, steps: usize) -> bool {
+        match self.steps.checked_sub(steps) {
+            Some(left) => {
+                *self.steps = left;
+                true
+            }
+            None => {
+                self.undecided = Some(Undecided::Spent);
+                false
+            }
+        }
+    }
+
+    /// Looks for a client, and keeps in mind that it couldn't be told whether there is one.
     fn search(
         &mut self,
         reach: &mut Reach<'_>,
@@ -371,13 +407,15 @@ impl Check<'_, '_> {
         among: Selection<'_>,
         wanted: Wanted,
     ) -> Search {
-        if *self.steps == 0 {
+        // To look at the routes takes time too.
+        if !self.spend(10 * (1 + routes.len())) {
             return Search::Undecided;
         }
         let search = reach.search(routes, among, wanted);
-        // To look at the routes takes time too.
-        let spent = reach.spent() + 10 * (1 + routes.len());
-        *self.steps = self.steps.saturating_sub(spent);
+        *self.steps = self.steps.saturating_sub(reach.spent());
+        if search == Search::Undecided {
+            self.undecided = self.undecided.or(Some(Undecided::Entangled));
+        }
         search
     }
 }
@@ -401,6 +439,14 @@ fn next_choice(chosen: &mut [usize], count: usize) -> bool {
 // === impl Answer ===
 
 impl Answer {
+    /// It can't be told.
+    const fn undecided(why: Undecided) -> Self {
+        Self::Checked {
+            examples: Vec::new(),
+            undecided: Some(why),
+        }
+    }
+
     /// The verdict on an invariant; none where it couldn't be checked.
     pub(super) fn verdict(self, item: &Item) -> Option<InvariantVerdict> {
         let (outcome, counter_examples) = match self {
@@ -409,8 +455,8 @@ impl Answer {
             Self::Nothing(_, false) => (InvariantOutcome::Holds, Vec::new()),
             Self::Checked {
                 examples,
-                is_undecided,
-            } => match (examples.is_empty(), is_undecided) {
+                undecided,
+            } => match (examples.is_empty(), undecided.is_some()) {
                 (false, _) => (InvariantOutcome::Broken, examples),
                 (true, true) => (InvariantOutcome::Undecided, examples),
                 (true, false) => (InvariantOutcome::Holds, examples),

@@ -1,7 +1,7 @@
 //! What is said of an invariant.
 
 use super::CounterExample;
-use super::question::{Answer, Mistake};
+use super::question::{Answer, Mistake, Undecided};
 use crate::api::{InvariantSpec, Object};
 use crate::attributes::Client;
 use crate::diagnostic::{Code, Diagnostic, Effect, Span};
@@ -152,23 +152,56 @@ pub(super) fn diagnostics(fabric: &Fabric, item: &Item, answer: &Answer) -> Vec<
         }
         Answer::Checked {
             examples,
-            is_undecided,
+            undecided,
         } => {
-            let rule_span = item.resource().value_span("/spec/rule");
             let mut diagnostics: Vec<_> = examples
                 .iter()
                 .map(|example| broken(fabric, item, spec, example))
                 .collect();
-            if *is_undecided && examples.is_empty() {
-                let message = format!("it can't be told for every client whether {name:?} holds");
-                diagnostics.push(
-                    Diagnostic::new(Code::InvariantUndecided, item.path(), rule_span, message)
-                        .with_help("make the invariant narrower, or the policies simpler"),
-                );
+            if let (Some(why), true) = (undecided, examples.is_empty()) {
+                diagnostics.push(untold(fabric, item, name, *why));
             }
             diagnostics
         }
     }
+}
+
+/// That it can't be told whether an invariant holds.
+fn untold(fabric: &Fabric, item: &Item, name: &str, why: Undecided) -> Diagnostic {
+    let (message, help) = match why {
+        Undecided::Entangled => (
+            format!("it can't be told for every client whether {name:?} holds"),
+            "make the invariant narrower, or the policies simpler",
+        ),
+        Undecided::Unknown => {
+            // More than these nobody mends at once; each has an error of its own.
+            let peers: Vec<_> = fabric
+                .unknown
+                .iter()
+                .take(3)
+                .map(PeerName::as_str)
+                .collect();
+            let more = match fabric.unknown.len().checked_sub(peers.len()) {
+                None | Some(0) => String::new(),
+                Some(more) => format!(" and {more} more"),
+            };
+            let peers = peers.join(", ");
+            (
+                format!(
+                    "it can't be told whether {name:?} holds while {peers}{more} can't be understood"
+                ),
+                "mend those first",
+            )
+        }
+        Undecided::Spent => (
+            format!(
+                "{name:?} isn't checked: together the invariants take more work than a check may"
+            ),
+            "make the invariants fewer, or their `from` and `to` narrower",
+        ),
+    };
+    let span = item.resource().value_span("/spec/rule");
+    Diagnostic::new(Code::InvariantUndecided, item.path(), span, message).with_help(help)
 }
 
 fn mistaken(item: &Item, mistake: &Mistake) -> Diagnostic {

@@ -1,6 +1,6 @@
 //! Flips put together for readers: a thousand peers that gain the same are told once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,11 +12,23 @@ use crate::name::{ObjectKey, ObjectName, PeerName};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Group {
-    /// The clients, and what decides of them, over the first route of the first service. Over the
-    /// others policies of the same names decide the same, each on its own side.
-    pub flips: Vec<Flip>,
+    /// The clients, with what decides of them.
+    pub clients: Vec<Decided>,
     /// The services, and from where each is reached.
     pub services: Vec<Service>,
+}
+
+/// Some clients of a group, and what decides of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decided {
+    /// The clients.
+    pub clients: Clients,
+    /// From when on it is otherwise; none where it is at once.
+    pub from: Option<Timestamp>,
+    /// What decides: mostly the same over all routes, told once over the first of them; where
+    /// policies of other names decide over others, those too.
+    pub flips: Vec<Flip>,
 }
 
 /// A service, and from where it is reached.
@@ -41,15 +53,12 @@ pub struct ImportingPeer {
     pub import: ObjectName,
 }
 
-/// What decides, as far as it makes one group of several services: on both sides.
-type Causes<'a> = Vec<[Cause<'a>; 2]>;
-
-/// What decides on one side: the policy by its name, wherever it stands.
+/// What decides on one side: the policy by its name, wherever it stands, and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause<'a> {
-    Allowed(&'a ObjectKey),
-    Denied(&'a ObjectKey),
-    UnknownClient(&'a ObjectKey),
+    Allowed(&'a ObjectKey, Option<Timestamp>),
+    Denied(&'a ObjectKey, Option<Timestamp>),
+    UnknownClient(&'a ObjectKey, Option<Timestamp>),
     DefaultDeny,
     NoRoute,
 }
@@ -70,9 +79,10 @@ impl Difference {
     }
 }
 
-/// Groups flips: first those of one service that are of the same clients, then services for which
-/// policies of the same names decide.
-fn groups(flips: &[Flip]) -> Vec<Group> {
+/// Groups flips: first those of one service that are of the same clients, then services with the
+/// same clients.
+#[must_use]
+pub fn groups<'a>(flips: impl IntoIterator<Item = &'a Flip>) -> Vec<Group> {
     let mut by_route: BTreeMap<&Route, Vec<&Flip>> = BTreeMap::new();
     for flip in flips {
         by_route.entry(&flip.route).or_default().push(flip);
@@ -90,28 +100,49 @@ fn groups(flips: &[Flip]) -> Vec<Group> {
         by_service.entry(of).or_default().push(flips);
     }
     // In the order in which each was met first.
-    let mut places: BTreeMap<(Who<'_>, Causes<'_>), usize> = BTreeMap::new();
+    let mut places: BTreeMap<Who<'_>, usize> = BTreeMap::new();
     let mut groups: Vec<Group> = Vec::new();
+    let mut told: BTreeSet<(usize, usize, [Cause<'_>; 2])> = BTreeSet::new();
     for ((export_peer, export, clients), routes) in by_service {
-        let Some(first) = routes.first() else {
+        let place = match places.get(&clients) {
+            Some(place) => *place,
+            None => {
+                groups.push(Group {
+                    clients: clients.iter().map(Decided::of).collect(),
+                    services: Vec::new(),
+                });
+                places.insert(clients, groups.len() - 1);
+                groups.len() - 1
+            }
+        };
+        let Some(group) = groups.get_mut(place) else {
             continue;
         };
-        let service = Service {
+        group.services.push(Service {
             export_peer: export_peer.clone(),
             export: export.clone(),
             imports: routes.iter().filter_map(|flips| importing(flips)).collect(),
-        };
-        let causes = first.iter().map(|flip| causes(flip)).collect();
-        let place = *places.entry((clients, causes)).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(group) => group.services.push(service),
-            None => groups.push(Group {
-                flips: first.iter().map(|flip| (*flip).clone()).collect(),
-                services: vec![service],
-            }),
+        });
+        for flips in routes {
+            for (index, (flip, decided)) in flips.into_iter().zip(&mut group.clients).enumerate() {
+                if told.insert((place, index, causes(flip))) {
+                    decided.flips.push(flip.clone());
+                }
+            }
         }
     }
     groups
+}
+
+/// Groups the flips of each service by themselves, in the order of the services: each group has one.
+#[must_use]
+pub fn groups_by_service(flips: &[Flip]) -> Vec<Group> {
+    let mut services: BTreeMap<_, Vec<&Flip>> = BTreeMap::new();
+    for flip in flips {
+        let service = (&flip.route.export_peer, &flip.route.export);
+        services.entry(service).or_default().push(flip);
+    }
+    services.into_values().flat_map(groups).collect()
 }
 
 fn importing(flips: &[&Flip]) -> Option<ImportingPeer> {
@@ -148,14 +179,26 @@ impl Group {
     }
 }
 
+// === impl Decided ===
+
+impl Decided {
+    fn of((from, clients): &(Option<Timestamp>, &Clients)) -> Self {
+        Self {
+            from: *from,
+            clients: (*clients).clone(),
+            flips: Vec::new(),
+        }
+    }
+}
+
 // === impl Cause ===
 
 impl<'a> Cause<'a> {
     const fn of(why: &'a Why) -> Self {
         match why {
-            Why::Allowed(rule) => Self::Allowed(&rule.key),
-            Why::Denied(rule) => Self::Denied(&rule.key),
-            Why::UnknownClient(rule) => Self::UnknownClient(&rule.key),
+            Why::Allowed(rule) => Self::Allowed(&rule.key, rule.expires),
+            Why::Denied(rule) => Self::Denied(&rule.key, rule.expires),
+            Why::UnknownClient(rule) => Self::UnknownClient(&rule.key, rule.expires),
             Why::DefaultDeny => Self::DefaultDeny,
             Why::NoRoute => Self::NoRoute,
         }

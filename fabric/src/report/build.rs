@@ -62,15 +62,17 @@ impl PlanReport {
             .collect();
         let mut gates = after.build.gates.clone();
         gates.extend(before.iter().flat_map(|state| &state.build.gates));
+        let safeguards = safeguards::changes(old, new);
         let changes = Changes {
             before: old,
             after: new,
             peers: &peers,
             reach: &reach,
+            safeguards: &safeguards,
             gates: &gates,
         };
+        let ignored_approvals = gate::ignored(changes, commits);
         let gates = gate::judge(changes, commits);
-        let safeguards = safeguards::changes(old, new);
         let is_changed = !safeguards.is_empty() || peers.iter().any(PeerChange::is_some);
         let verdict = if after.build.has(Effect::Fail) {
             Verdict::Invalid
@@ -94,10 +96,11 @@ impl PlanReport {
         };
         peers.retain(|change| peer.is_none_or(|peer| change.difference.peer == *peer));
         Self {
-            fabric: new
-                .or(old)
+            fabric: [old, new]
+                .into_iter()
+                .flatten()
                 .map(|fabric| fabric.name.clone())
-                .filter(|name| !name.is_empty()),
+                .find(|name| !name.is_empty()),
             base: before.map(|state| state.revision.clone()),
             head: after.revision.clone(),
             merge: None,
@@ -109,6 +112,7 @@ impl PlanReport {
             peers,
             reach,
             gates,
+            ignored_approvals,
             safeguards,
             invariants: since(before, after.invariants),
         }

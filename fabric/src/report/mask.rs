@@ -9,16 +9,21 @@
 //!   reaches what;
 //! - text with a private key, or a URL with a password, wherever it stands.
 //!
-//! That a hidden value changes is told.
+//! That a hidden value changes is told. Of an object that isn't one any more with its values hidden,
+//! nothing is shown but what it is called.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::api::Annotation;
+use crate::api::{Annotation, Metadata, Object};
+use crate::name::Kind;
 use crate::plan::{Difference, PlannedObject};
 use crate::secret::find_private_keys;
 
 /// What stands in the place of a hidden value.
 pub const HIDDEN: &str = "(hidden)";
+
+/// The annotation of an object of which nothing else is shown.
+const WHOLLY: &str = "weft.dev/hidden";
 
 /// The annotation beside those of Weft's own that decides something, so that a reviewer has to see it.
 const MERGE: &str = "import.clusterlink.net/merge";
@@ -49,9 +54,8 @@ enum Context {
 
 /// Hides what may be a secret.
 pub(super) fn mask(difference: &mut Difference) {
-    for planned in difference.added.iter_mut().chain(&mut difference.removed) {
-        mask_object(planned);
-    }
+    difference.added.retain_mut(mask_object);
+    difference.removed.retain_mut(mask_object);
     let fields = difference.changed.iter_mut().flat_map(|c| &mut c.fields);
     for field in fields.chain(&mut difference.state) {
         let mut context = Context::Fields;
@@ -67,18 +71,52 @@ pub(super) fn mask(difference: &mut Difference) {
     }
 }
 
-/// An object that holds nothing to hide stays as it is.
-fn mask_object(planned: &mut PlannedObject) {
-    let Ok(mut value) = serde_json::to_value(&planned.object) else {
-        return;
-    };
-    let whole = value.clone();
+/// An object that holds nothing to hide stays as it is; false where it can't be shown at all.
+fn mask_object(planned: &mut PlannedObject) -> bool {
+    let whole = serde_json::to_value(&planned.object).unwrap_or_default();
+    let mut value = whole.clone();
     mask_value(&mut value, Context::Fields, false);
-    if value != whole
-        && let Ok(masked) = serde_json::from_value(value)
-    {
-        planned.object = masked;
+    if value == whole && !value.is_null() {
+        return true;
     }
+    match shown(&planned.object, value) {
+        Some(object) => {
+            planned.object = object;
+            true
+        }
+        None => false,
+    }
+}
+
+/// The object that a masked value is; what isn't one any more is hidden wholly.
+fn shown(object: &Object, masked: Value) -> Option<Object> {
+    serde_json::from_value(masked)
+        .ok()
+        .or_else(|| wholly_hidden(object.kind(), object.metadata()))
+}
+
+/// The least that an object of the kind is.
+fn wholly_hidden(kind: Kind, metadata: &Metadata) -> Option<Object> {
+    let metadata = Metadata {
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        annotations: [(WHOLLY.to_owned(), "true".to_owned())].into(),
+        ..Metadata::default()
+    };
+    let spec = match kind {
+        Kind::Fabric | Kind::Instance => json!({}),
+        Kind::Revocations => json!({"certificates": []}),
+        Kind::Workloads => json!({"workloads": []}),
+        Kind::Peer => json!({"gateways": []}),
+        Kind::Export => json!({"port": 1}),
+        Kind::Import => json!({"port": 1, "sources": []}),
+        Kind::AccessPolicy | Kind::PrivilegedAccessPolicy => {
+            json!({"action": "deny", "from": [], "to": []})
+        }
+        Kind::Invariant => json!({"rule": "never", "from": [], "to": []}),
+    };
+    let object = json!({"kind": kind.as_str(), "metadata": metadata, "spec": spec});
+    serde_json::from_value(object).ok()
 }
 
 fn mask_value(value: &mut Value, context: Context, is_hidden: bool) {
@@ -134,6 +172,32 @@ impl Context {
             (Self::Metadata, "labels") => Self::Shown,
             (Self::Metadata, "annotations") => Self::Annotations,
             (context, _) => context,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_object_any_more_is_hidden_wholly() {
+        for kind in Kind::ALL {
+            let metadata = json!({"name": "a", "namespace": "b", "labels": {"note": "c"}});
+            let metadata: Metadata = serde_json::from_value(metadata).unwrap();
+            let object = wholly_hidden(kind, &metadata).unwrap();
+            assert_eq!(object.kind(), kind);
+            // Every text hidden: an action, a rule or a port is none then.
+            for masked in [
+                json!(HIDDEN),
+                json!({"kind": kind.as_str(), "metadata": HIDDEN}),
+            ] {
+                let shown = serde_json::to_value(shown(&object, masked).unwrap()).unwrap();
+                assert_eq!(
+                    shown["metadata"],
+                    json!({"name": "a", "namespace": "b", "annotations": {WHOLLY: "true"}})
+                );
+            }
         }
     }
 }

@@ -15,8 +15,9 @@ use crate::reach::{self, Flip, Reach, Search, Selection, Wanted};
 impl MergeReport {
     /// The report of two commits, of which nothing is known yet.
     #[must_use]
-    pub const fn new(first: Revision, second: Revision) -> Self {
+    pub fn new(first: Revision, second: Revision) -> Self {
         Self {
+            gates_from: first.clone(),
             first,
             second,
             conflicting: None,
@@ -47,9 +48,29 @@ impl PlanReport {
             peers: Vec::new(),
             reach: reach::Difference::default(),
             gates: Vec::new(),
+            ignored_approvals: Vec::new(),
             safeguards: Vec::new(),
             invariants: Vec::new(),
         }
+    }
+
+    /// The same report of a merge, with what the gates say of what the second commit adds to the
+    /// first: what is there already was judged when it came.
+    #[must_use]
+    pub fn judged_from(mut self, first: State<'_>, question: Question<'_>) -> Self {
+        let added = Self::new(Question {
+            before: Some(first),
+            ..question
+        });
+        self.gates = added.gates;
+        self.ignored_approvals = added.ignored_approvals;
+        self.verdict = match (self.verdict, added.verdict) {
+            (Verdict::Invalid, _) => Verdict::Invalid,
+            (_, Verdict::Refused) => Verdict::Refused,
+            (Verdict::Refused, _) => Verdict::Changes,
+            (verdict, _) => verdict,
+        };
+        self
     }
 
     /// The same report, with what only both commits together do; `alone` are the states that each

@@ -305,7 +305,7 @@ fn peers_that_gain_the_same_are_one_group() {
         panic!("{:?}", difference.opened_groups());
     };
     assert_eq!(
-        (group.flips.len(), group.services.len(), group.routes()),
+        (group.clients.len(), group.services.len(), group.routes()),
         (1, 1, 21)
     );
     assert_eq!(difference.closed_groups(), []);

@@ -1,7 +1,7 @@
 //! Invariants: what holds, what is broken and by whom, what can't be understood.
 
 use fabric::diagnostic::{Code, Effect};
-use fabric::invariant::InvariantOutcome;
+use fabric::invariant::{self, InvariantOutcome};
 use fabric::report::{PlanReport, Question, SafeguardChangeKind, Verdict};
 
 use crate::Checked;
@@ -321,6 +321,57 @@ fn a_counter_example_names_its_places() {
             .unwrap()
             .contains("the auditors said so")
     );
+}
+
+/// However many invariants there are: what isn't looked at is told, and fails.
+#[test]
+fn what_takes_too_much_work_is_told_and_fails() {
+    let mut files = shop();
+    for number in 0..200 {
+        let text = invariant("never", GUESTS, LEDGER);
+        let text = text.replace("name: it", &format!("name: it-{number:03}"));
+        files.put(&format!("invariants/{number:03}.yaml"), &text);
+    }
+    let checked = Checked::of(&files, "head", None);
+    assert!(!checked.build.has(Effect::Fail));
+    let mut build = checked.build;
+    let verdicts = invariant::check_within(&mut build, 2_000);
+    assert_eq!(verdicts.len(), 200);
+    let (held, untold): (Vec<_>, Vec<_>) = verdicts
+        .iter()
+        .partition(|verdict| verdict.outcome == InvariantOutcome::Holds);
+    // Those that come first are checked; the others have an error each.
+    assert!(held.len() > 5 && untold.len() > 20, "{}", held.len());
+    let all = untold
+        .iter()
+        .all(|verdict| verdict.outcome == InvariantOutcome::Undecided);
+    assert!(all);
+    let told: Vec<_> = build
+        .diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.code == Code::InvariantUndecided)
+        .collect();
+    assert_eq!(told.len(), untold.len());
+    assert_eq!(
+        told[0].message,
+        format!(
+            "{:?} isn't checked: together the invariants take more work than a check may",
+            untold[0].name
+        )
+    );
+}
+
+/// Once the mend that was offered was to make the invariant narrower.
+#[test]
+fn what_is_unknown_is_told_as_such() {
+    let mut files = shop();
+    files.put("peers/south/peer.yaml", "kind: [");
+    let (told, outcome) = check(&files, &invariant("always", EAST, PAYROLL));
+    assert_eq!(
+        told,
+        "it can't be told whether \"it\" holds while south can't be understood\n"
+    );
+    assert_eq!(outcome, Some(InvariantOutcome::Undecided));
 }
 
 #[test]

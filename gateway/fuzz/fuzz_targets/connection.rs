@@ -1,7 +1,8 @@
-//! A peer that sends whatever it likes over a connection: it ends, and leaves nothing behind.
+//! A peer that does whatever some bytes say: its connection ends, and leaves nothing behind.
 #![no_main]
 
-use gateway::tunnel::drive;
-use libfuzzer_sys::fuzz_target;
+#[path = "../../tests/hostile/drive.rs"]
+#[allow(dead_code, reason = "each target plays a part of it")]
+mod drive;
 
-fuzz_target!(|data: &[u8]| drive::connection(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::connection(data));

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::compat::link::Known;
 use crate::copy::{Counters, aborted, idled};
 use crate::decision::End;
+use crate::limits::Quiet;
 use crate::live::Entry;
 use crate::tunnel::Reason;
 
@@ -98,7 +99,7 @@ impl Tunnel {
         early: Vec<u8>,
         entry: &Entry,
         counters: &Counters,
-        idle: Duration,
+        quiet: Quiet,
     ) -> End {
         let link = Arc::clone(self.known.link());
         let ends = Ends::default();
@@ -128,7 +129,7 @@ impl Tunnel {
                 result = both => result.map_or_else(|end| end, |_| End::Complete),
                 end = entry.until_cut() => end,
                 () = link.until_cut() => End::NoLongerAllowed,
-                () = idled(entry, idle) => End::Idle,
+                () = idled(entry, quiet) => End::Idle,
                 // A direction that is over or waits for the other side doesn't notice.
                 () = aborted(reader.as_ref()) => End::Aborted,
             }

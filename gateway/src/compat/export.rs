@@ -26,10 +26,11 @@ use crate::compat::carry::Tunnel;
 use crate::compat::grant::{self, Grant};
 use crate::compat::import::MAX_BODY;
 use crate::compat::link::Known;
-use crate::decision::{End, Outcome, Record, write_end};
+use crate::decision::{End, Outcome, Record};
 use crate::export::connect;
 use crate::judge;
-use crate::limits;
+use crate::limits::Quiet;
+use crate::limits::admission::{self, ExportAdmission};
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::state::State;
@@ -274,11 +275,14 @@ async fn open(
         record.detail = reason;
         return refuse(&record, answer);
     }
-    let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-    let Some(_slot) = state.tunnels.take(peer, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "tunnels of the peer";
-        return refuse(&record, answer);
+    let _slot = match admission::tunnel(&state, world, peer) {
+        Ok(slot) => slot,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, answer);
+        }
     };
     let (outcome, rule) = judge::inbound(snapshot, grant.client.as_ref(), peer, &grant.export);
     record.outcome = outcome;
@@ -289,6 +293,15 @@ async fn open(
     let Some(export) = snapshot.exports.get(&grant.export) else {
         record.outcome = Outcome::MissingExport;
         return refuse(&record, answer);
+    };
+    let _admission = match ExportAdmission::of(&state, world, export) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            state.metrics.limit(limit);
+            record.outcome = Outcome::Limit;
+            record.detail = limit.words();
+            return refuse(&record, answer);
+        }
     };
     if world.relayed(export).is_some() {
         // The dialect has no place for the hops, so that a loop would never be found.
@@ -317,18 +330,11 @@ async fn open(
     };
     let detail = target.to_string();
     record.detail = &detail;
-    record.write(&state.metrics);
+    record.write(&state);
     let entry = registered.entry();
     let end = |end| {
         let (bytes, duration) = (entry.bytes(), started.elapsed());
-        write_end(
-            &state.metrics,
-            Side::Export,
-            &grant.request,
-            end,
-            bytes,
-            duration,
-        );
+        record.write_end(&state, end, bytes, duration);
     };
     // The head of the answer goes out by itself before the first byte of the service is read:
     // ClusterLink's data plane in Go loses what comes in one record with it.
@@ -340,10 +346,10 @@ async fn open(
         let _ = socket.set_zero_linger();
         return end(End::Lost);
     };
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let counters = state.counters(Side::Export);
     end(tunnel
-        .carry(socket, Vec::new(), entry, counters, idle)
+        .carry(socket, Vec::new(), entry, counters, quiet)
         .await);
 }
 
@@ -386,12 +392,13 @@ fn record<'a>(request: &'a str, world: Option<&'a World>, known: &'a Known) -> R
         export: None,
         via: &[],
         detail: "",
+        span: None,
     }
 }
 
 fn refuse(state: &State, record: &Record<'_>) {
     if record.peer.is_some_and(|peer| state.budgets.peer(peer)) {
-        record.write(&state.metrics);
+        record.write(state);
     } else {
         record.count(&state.metrics);
     }

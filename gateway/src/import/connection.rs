@@ -11,8 +11,9 @@ use tokio::net::TcpStream;
 
 use super::source::{Found, Wanted, Way, describe, find};
 use crate::copy::carry;
-use crate::decision::{Outcome, Record, write_end};
-use crate::limits;
+use crate::decision::{Outcome, Record};
+use crate::limits::admission::Admission;
+use crate::limits::{Limit, Quiet};
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::state::State;
@@ -25,15 +26,19 @@ pub(crate) async fn serve(
     import: ObjectName,
     socket: TcpStream,
     address: SocketAddr,
+    admission: Admission,
 ) {
     let started = Instant::now();
     let id: [u8; 16] = rand::random();
     let request = hex::encode(id);
-    let world = state.world();
+    // Its places are given back at the end.
+    let world = &admission.world;
     let snapshot = world.as_deref().map(|world| &*world.snapshot);
     let known = world
         .as_ref()
         .and_then(|world| world.client_at(address.ip()));
+    let traces = state.traces.as_ref();
+    let span = traces.map(|traces| traces.begin("weft.import", None));
     let mut record = Record {
         side: Side::Import,
         request: &request,
@@ -47,25 +52,21 @@ pub(crate) async fn serve(
         export: None,
         via: &[],
         detail: "",
+        span: span.as_ref(),
     };
     let refuse = |record: &Record<'_>, socket: TcpStream| {
-        record.write(&state.metrics);
+        if state.budgets.import(&import) {
+            record.write(&state);
+        } else {
+            record.count(&state.metrics);
+        }
         // RST: the client shall not take nothing for an answer.
         let _ = socket.set_zero_linger();
     };
-    let Some(world) = &world else {
+    let Some(world) = world else {
         return refuse(&record, socket);
     };
     let snapshot = &world.snapshot;
-    let bound = limits::bound(
-        limits::CONNECTIONS_PER_IMPORT,
-        snapshot.limits.connections_per_import,
-    );
-    let Some(_slot) = state.import_connections.take(&import, bound) else {
-        record.outcome = Outcome::Limit;
-        record.detail = "connections of the import";
-        return refuse(&record, socket);
-    };
     let client = world.client_soon(address.ip()).await;
     record.client = client.as_deref();
     let early = early(&socket);
@@ -75,8 +76,10 @@ pub(crate) async fn serve(
         client: client.as_deref(),
         via: &[],
         early: &early,
+        span: span.as_ref(),
     };
-    let found = match find(&state, world, &wanted).await {
+    // Boxed, so that what carries the connection afterwards holds nothing of it.
+    let found = match Box::pin(find(&state, world, &wanted)).await {
         Ok(found) => found,
         Err(failures) => {
             let detail = describe(&failures);
@@ -115,27 +118,59 @@ pub(crate) async fn serve(
         return refuse(&record, socket);
     };
     record.outcome = Outcome::Allowed;
-    record.write(&state.metrics);
+    record.write(&state);
     let entry = registered.entry();
     let counters = state.counters(Side::Import);
     counters.early(entry, early.len());
-    let idle = snapshot.limits.idle_timeout.get();
+    let quiet = Quiet::of(&snapshot.limits);
     let end = match tunnel {
         Way::Weft(tunnel) => {
             drop(early);
-            carry(socket, tunnel, entry, counters, idle).await
+            carry(socket, tunnel, entry, counters, quiet).await
         }
         // Nothing was sent before the peer's answer.
-        Way::ClusterLink(tunnel) => tunnel.carry(socket, early, entry, counters, idle).await,
+        Way::ClusterLink(tunnel) => {
+            Box::pin(tunnel.carry(socket, early, entry, counters, quiet)).await
+        }
     };
-    write_end(
-        &state.metrics,
-        Side::Import,
-        &request,
-        end,
-        entry.bytes(),
-        started.elapsed(),
-    );
+    record.write_end(&state, end, entry.bytes(), started.elapsed());
+}
+
+/// Refuses a client that there is no room for.
+pub(crate) fn refuse(
+    state: &State,
+    import: &ObjectName,
+    socket: &TcpStream,
+    address: SocketAddr,
+    limit: Limit,
+) {
+    state.metrics.limit(limit);
+    let _ = socket.set_zero_linger();
+    let world = state.world();
+    let request = match state.budgets.import(import) {
+        true => hex::encode(rand::random::<[u8; 16]>()),
+        false => String::new(),
+    };
+    let record = Record {
+        side: Side::Import,
+        request: &request,
+        outcome: Outcome::Limit,
+        rule: None,
+        snapshot: world.as_deref().map(|world| &*world.snapshot),
+        address: Some(address),
+        client: None,
+        import: Some(import),
+        peer: None,
+        export: None,
+        via: &[],
+        detail: limit.words(),
+        span: None,
+    };
+    if request.is_empty() {
+        record.count(&state.metrics);
+    } else {
+        record.write(state);
+    }
 }
 
 /// What the client has said already: it goes out together with OPEN.

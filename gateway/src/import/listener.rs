@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection;
 use crate::gateway::ImportListener;
+use crate::limits::admission::Admission;
 use crate::listen::{accept, bind};
 use crate::state::State;
 
@@ -125,7 +126,21 @@ async fn run(
     loop {
         let (socket, client) = accept(&state, &listener).await;
         state.metrics.import_connections.inc();
-        let serve = connection::serve(Arc::clone(&state), import.clone(), socket, client);
+        // Before there is a task for it: what is too much costs no more than this.
+        let admission = match Admission::of(&state, &import, client.ip()) {
+            Ok(admission) => admission,
+            Err(limit) => {
+                connection::refuse(&state, &import, &socket, client, limit);
+                continue;
+            }
+        };
+        let serve = connection::serve(
+            Arc::clone(&state),
+            import.clone(),
+            socket,
+            client,
+            admission,
+        );
         let stop = state.stop.clone();
         state.serving.spawn(async move {
             stop.run_until_cancelled(Box::pin(serve)).await;

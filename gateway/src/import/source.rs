@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
@@ -13,9 +14,11 @@ use crate::compat;
 use crate::decision::Outcome;
 use crate::dial;
 use crate::judge;
-use crate::limits::{self, Slot};
+use crate::limits::Slot;
+use crate::limits::admission;
 use crate::metrics::ResultLabel;
 use crate::state::State;
+use crate::trace::Span;
 use crate::tunnel::connection::{Closed, OpenError};
 use crate::tunnel::frame::Open;
 use crate::tunnel::{Broken, Reason, Tunnel};
@@ -37,6 +40,8 @@ pub(crate) struct Wanted<'a> {
     pub via: &'a [PeerName],
     /// What the client has said already.
     pub early: &'a [u8],
+    /// The connection's part of a trace, where there is one.
+    pub span: Option<&'a Span<'a>>,
 }
 
 /// What came of looking for a source.
@@ -120,16 +125,25 @@ pub(crate) async fn find<'a>(
             fail(Outcome::UnknownPeer, None, String::new());
             continue;
         };
-        let bound = limits::bound(limits::TUNNELS_PER_PEER, snapshot.limits.tunnels_per_peer);
-        let Some(slot) = state.tunnels.take(&source.peer, bound) else {
-            fail(Outcome::Limit, None, "tunnels of the peer".to_owned());
-            continue;
+        let slot = match admission::tunnel(state, world, &source.peer) {
+            Ok(slot) => slot,
+            Err(limit) => {
+                state.metrics.limit(limit);
+                fail(Outcome::Limit, None, limit.words().to_owned());
+                continue;
+            }
         };
+        let span = wanted.span.map(|span| span.child("weft.tunnel"));
+        if let Some(span) = &span {
+            span.tell("weft.peer", source.peer.to_string());
+            span.tell("weft.export", source.export.name.to_string());
+        }
         let open = Open {
             request: wanted.request,
             export: source.export.name.clone(),
             client: wanted.client.cloned(),
             via: wanted.via.to_vec(),
+            trace: span.as_ref().map(Span::context),
         };
         match open_tunnel(state, world, remote, &open, wanted.early).await {
             Ok(tunnel) => {
@@ -142,6 +156,9 @@ pub(crate) async fn find<'a>(
                 });
             }
             Err((outcome, text, may_go_on)) => {
+                if let Some(span) = &span {
+                    span.fail(outcome);
+                }
                 fail(outcome, None, text);
                 if !may_go_on {
                     break;
@@ -200,7 +217,11 @@ async fn open_tunnel(
                 return Err((Outcome::PeerRefused, text, true));
             }
         };
-        match timeout(state.config.timeouts.open, tunnel.answered()).await {
+        let asked = Instant::now();
+        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let took = asked.elapsed().as_secs_f64();
+        state.metrics.tunnel_open_duration.observe(took);
+        match answer {
             Ok(Ok(())) => {
                 count("accepted");
                 return Ok(Way::Weft(tunnel));

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::ALPN_WEFT;
-use super::record::records;
+use super::record::{Opener, Sealer, records};
 use crate::tunnel::Link;
 
 /// What a handshake may need: the largest message that rustls takes, and some.
@@ -76,60 +76,101 @@ pub(crate) async fn greeting(socket: &mut TcpStream) -> io::Result<Greeting> {
 /// Answers a handshake of which `received` was read.
 pub(crate) async fn accept(
     config: Arc<ServerConfig>,
-    mut socket: TcpStream,
-    mut received: BytesMut,
+    socket: TcpStream,
+    received: BytesMut,
 ) -> io::Result<Secured> {
-    let mut connection = UnbufferedServerConnection::new(config).map_err(failed)?;
-    shake(&mut connection, &mut socket, &mut received).await?;
-    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return Err(failed(PeerIncompatible::Tls12NotOffered.into()));
-    }
-    let (chain, is_weft) = other_side(&connection);
-    let (secrets, connection) = connection
-        .dangerous_into_kernel_connection()
-        .map_err(failed)?;
-    let (sealer, opener) = records(secrets, connection).map_err(failed)?;
-    let link = Link::new(socket.into_split(), sealer, opener, received);
-    Ok(Secured {
-        link,
-        chain,
-        is_weft,
-    })
+    answer(config, socket, received).await.map(Shaken::secured)
 }
 
 /// Makes a handshake with a server.
 pub(crate) async fn connect(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    mut socket: TcpStream,
+    socket: TcpStream,
 ) -> io::Result<Secured> {
-    let mut connection = UnbufferedClientConnection::new(config, name).map_err(failed)?;
-    let mut received = BytesMut::with_capacity(4 * 1024);
+    ask(config, name, socket).await.map(Shaken::secured)
+}
+
+/// What is there after a handshake.
+pub(super) struct Shaken {
+    pub(super) socket: TcpStream,
+    pub(super) sealer: Sealer,
+    pub(super) opener: Opener,
+    /// What was read behind the handshake.
+    pub(super) received: BytesMut,
+    chain: Vec<CertificateDer<'static>>,
+    is_weft: bool,
+}
+
+pub(super) async fn answer(
+    config: Arc<ServerConfig>,
+    mut socket: TcpStream,
+    mut received: BytesMut,
+) -> io::Result<Shaken> {
+    let mut connection = UnbufferedServerConnection::new(config).map_err(failed)?;
     shake(&mut connection, &mut socket, &mut received).await?;
-    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return Err(failed(PeerIncompatible::Tls12NotOffered.into()));
-    }
-    let (chain, is_weft) = other_side(&connection);
+    let (chain, is_weft) = other_side(&connection)?;
     let (secrets, connection) = connection
         .dangerous_into_kernel_connection()
         .map_err(failed)?;
     let (sealer, opener) = records(secrets, connection).map_err(failed)?;
-    let link = Link::new(socket.into_split(), sealer, opener, received);
-    Ok(Secured {
-        link,
+    Ok(Shaken {
+        socket,
+        sealer,
+        opener,
+        received,
         chain,
         is_weft,
     })
 }
 
-fn other_side(connection: &CommonState) -> (Vec<CertificateDer<'static>>, bool) {
+pub(super) async fn ask(
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    mut socket: TcpStream,
+) -> io::Result<Shaken> {
+    let mut connection = UnbufferedClientConnection::new(config, name).map_err(failed)?;
+    let mut received = BytesMut::with_capacity(4 * 1024);
+    shake(&mut connection, &mut socket, &mut received).await?;
+    let (chain, is_weft) = other_side(&connection)?;
+    let (secrets, connection) = connection
+        .dangerous_into_kernel_connection()
+        .map_err(failed)?;
+    let (sealer, opener) = records(secrets, connection).map_err(failed)?;
+    Ok(Shaken {
+        socket,
+        sealer,
+        opener,
+        received,
+        chain,
+        is_weft,
+    })
+}
+
+// === impl Shaken ===
+
+impl Shaken {
+    fn secured(self) -> Secured {
+        let halves = self.socket.into_split();
+        Secured {
+            link: Link::new(halves, self.sealer, self.opener, self.received),
+            chain: self.chain,
+            is_weft: self.is_weft,
+        }
+    }
+}
+
+fn other_side(connection: &CommonState) -> io::Result<(Vec<CertificateDer<'static>>, bool)> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(failed(PeerIncompatible::Tls12NotOffered.into()));
+    }
     let chain = connection
         .peer_certificates()
         .unwrap_or_default()
         .iter()
         .map(|certificate| certificate.clone().into_owned());
     let is_weft = connection.alpn_protocol() == Some(ALPN_WEFT);
-    (chain.collect(), is_weft)
+    Ok((chain.collect(), is_weft))
 }
 
 /// One side of a handshake.

@@ -34,6 +34,9 @@ const MAX_SEALED: usize = MAX_PLAIN + 256;
 /// Records without a byte that may follow each other, as many as rustls allows.
 const MAX_EMPTY: u8 = 32;
 
+/// How every sealed record begins: as application data of TLS 1.2.
+const SEALED: [u8; 3] = [23, 3, 3];
+
 const CLOSE_NOTIFY: u8 = 0;
 const USER_CANCELED: u8 = 90;
 const WARNING: u8 = 1;
@@ -217,11 +220,12 @@ impl Seal for Sealer {
 impl Opener {
     fn next(&mut self, received: &mut BytesMut) -> Result<Option<Opened>, Error> {
         loop {
-            let Some(&[kind, _, _, high, low]) = received.first_chunk() else {
+            let Some(&[kind, major, minor, high, low]) = received.first_chunk() else {
                 return Ok(None);
             };
-            // Nothing is sent in the clear once there are keys.
-            if kind != u8::from(ContentType::ApplicationData) {
+            // Nothing is sent in the clear once there are keys. What stands there is sealed by
+            // what it must be, not by what was received.
+            if [kind, major, minor] != SEALED {
                 return Err(unexpected());
             }
             let length = usize::from(u16::from_be_bytes([high, low]));
@@ -319,3 +323,6 @@ fn unexpected() -> Error {
 fn malformed() -> Error {
     rustls::InvalidMessage::MessageTooShort.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ pub(super) const WINDOW: u32 = 256 * 1024;
 /// By how much the credits of all tunnels of a connection may grow beyond that, together: four
 /// tunnels that carry as much as they can. With what tunnels start with, 272 MiB of plain bytes
 /// that an authenticated peer could make us hold by one connection.
-const GROWTH: u32 = 16 * 1024 * 1024;
+pub(super) const GROWTH: u32 = 16 * 1024 * 1024;
 
 /// Tunnels that the other side may have open on one connection; times the window, 256 MiB that an
 /// authenticated peer could make us hold.

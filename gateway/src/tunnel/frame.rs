@@ -32,6 +32,8 @@ pub const RELAYS: u64 = 1 << 2;
 const MAGIC: [u8; 4] = *b"weft";
 const END: u8 = 0x01;
 const CLIENT_KNOWN: u8 = 0x01;
+/// The bytes of a trace: two names and the flags.
+const TRACE_LENGTH: u8 = 25;
 
 /// A frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +93,19 @@ pub struct Open {
     pub client: Option<Client>,
     /// The peers that relayed the connection so far.
     pub via: Vec<PeerName>,
+    /// The trace that the connection belongs to, where there is one.
+    pub trace: Option<TraceContext>,
+}
+
+/// The trace that a connection belongs to, as W3C's Trace Context has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// Names the trace.
+    pub trace: [u8; 16],
+    /// Names the span that the peer's own belongs below.
+    pub span: [u8; 8],
+    /// Bit 0: the trace is recorded.
+    pub flags: u8,
 }
 
 /// A heartbeat or its answer.
@@ -405,6 +420,13 @@ impl Open {
         for peer in &self.via {
             put_short(out, peer.as_str(), "via")?;
         }
+        // A later field; where there is no trace, what an older gateway says.
+        if let Some(trace) = &self.trace {
+            out.put_u8(TRACE_LENGTH);
+            out.put_slice(&trace.trace);
+            out.put_slice(&trace.span);
+            out.put_u8(trace.flags);
+        }
         Ok(())
     }
 }
@@ -496,7 +518,23 @@ impl Fields<'_> {
             export,
             client,
             via,
+            trace: self.trace(),
         })
+    }
+
+    /// A later field: absent, or something else, it is none.
+    fn trace(&mut self) -> Option<TraceContext> {
+        if self.u8()? != TRACE_LENGTH {
+            return None;
+        }
+        let context = TraceContext {
+            trace: self.array()?,
+            span: self.array()?,
+            flags: self.u8()?,
+        };
+        // Nothing but zeros names nothing.
+        let is_valid = context.trace != [0; 16] && context.span != [0; 8];
+        is_valid.then_some(context)
     }
 
     fn client(&mut self) -> Option<Client> {
@@ -562,8 +600,16 @@ mod tests {
     fn open() -> impl Strategy<Value = Open> {
         let via = proptest::collection::vec(name(), 0..=MAX_VIA);
         let client = proptest::option::of(client());
-        (any::<[u8; 16]>(), name(), name(), client, via).prop_map(
-            |(request, namespace, export, client, via)| Open {
+        let trace = (1..=u128::MAX, 1..=u64::MAX, any::<u8>());
+        let trace = trace.prop_map(|(trace, span, flags)| TraceContext {
+            trace: trace.to_be_bytes(),
+            span: span.to_be_bytes(),
+            flags,
+        });
+        let trace = proptest::option::of(trace);
+        (any::<[u8; 16]>(), name(), name(), client, via, trace).prop_map(
+            |(request, namespace, export, client, via, trace)| Open {
+                trace,
                 request,
                 export: ObjectName::new(&namespace, &export).unwrap(),
                 client,
@@ -695,6 +741,46 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_is_a_later_field_that_others_need_not_know() {
+        let traced = Open {
+            request: [7; 16],
+            export: ObjectName::new("shop", "ledger").unwrap(),
+            client: None,
+            via: Vec::new(),
+            trace: Some(TraceContext {
+                trace: [1; 16],
+                span: [2; 8],
+                flags: 1,
+            }),
+        };
+        let plain = Open {
+            trace: None,
+            ..traced.clone()
+        };
+        let encoded = |open: &Open| Frame::Open(1, Box::new(open.clone())).encode().unwrap();
+        let (long, short) = (encoded(&traced), encoded(&plain));
+        // Beside the length, an older gateway reads just what it knows.
+        assert_eq!(long[HEADER_LENGTH..short.len()], short[HEADER_LENGTH..]);
+        assert_eq!(long.len(), short.len() + 26);
+        // What isn't understood behind the known fields is no reason to refuse.
+        let payload = &short[HEADER_LENGTH..];
+        for tail in [
+            &b"\x19cut"[..],
+            b"\x05other",
+            &[0x19; 26][..1],
+            &[&[25][..], &[0; 25]].concat(),
+        ] {
+            let mut buffer = raw(kind::OPEN, 1, &[payload, tail].concat());
+            let read = Frame::decode(&mut buffer).unwrap();
+            assert_eq!(
+                read,
+                Some(Frame::Open(1, Box::new(plain.clone()))),
+                "{tail:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_client_that_is_too_big_does_not_fit() {
         let labels = (0..MAX_LABELS).map(|n| (format!("{n:0300}"), "x".repeat(63)));
         let open = Open {
@@ -705,6 +791,7 @@ mod tests {
                 ..Client::default()
             }),
             via: Vec::new(),
+            trace: None,
         };
         let frame = Frame::Open(1, Box::new(open));
         assert_eq!(frame.encode(), Err(FrameError::DoesNotFit("payload")));

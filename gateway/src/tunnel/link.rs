@@ -183,3 +183,38 @@ impl Unseal for Plain {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_read_buffer_grows_under_bulk_and_is_given_back() {
+        let (near, mut far) = tokio::io::duplex(MAX_READ);
+        let mut receiver = Link::plain(near).receiver;
+        let mut read = async |length: usize| {
+            far.write_all(&vec![7; length]).await.unwrap();
+            let mut left = length;
+            while left > 0 {
+                assert!(receiver.read().await.unwrap());
+                while let Some(Opened::Data(bytes)) = receiver.next().unwrap() {
+                    left -= bytes.len();
+                }
+            }
+            (receiver.size, receiver.received.capacity())
+        };
+        for _ in 0..8 {
+            read(MAX_READ).await;
+        }
+        let (size, _) = read(MAX_READ).await;
+        assert_eq!(size, MAX_READ);
+        for _ in 0..=SMALL_READS {
+            read(100).await;
+        }
+        let (size, capacity) = read(100).await;
+        assert_eq!(size, MIN_READ);
+        assert!(capacity <= MIN_READ + PARTIAL, "{capacity}");
+    }
+}

@@ -256,9 +256,10 @@ impl Tunnel {
 
     /// Passes on what waits, after the sink was set, or was full.
     pub fn pass_on(&self) -> Result<PassedOn, Broken> {
-        self.shared.intact()?;
         let (result, credit) = {
             let mut inbound = self.shared.inbound.lock();
+            // Under the lock: what waited may be gone, and its end mustn't be taken for that of all.
+            self.shared.intact()?;
             inbound.is_full = false;
             inbound.pass_on(&self.connection)
         };
@@ -429,6 +430,10 @@ impl Shared {
         let credit = {
             let mut inbound = self.inbound.lock();
             inbound.is_touched = false;
+            // Under the lock: what waited may be gone, and its end mustn't be taken for that of all.
+            if self.broken.get().is_some() {
+                return;
+            }
             if inbound.sink.is_none() || inbound.is_full {
                 inbound.settle();
                 if inbound.sink.is_none() {
@@ -665,3 +670,6 @@ impl Chunk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

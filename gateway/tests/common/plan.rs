@@ -222,6 +222,21 @@ impl Planner {
         self.policy("allow-all", Action::Allow, &[], &[])
     }
 
+    /// Gives the object that was added last an annotation.
+    pub(crate) fn annotated(mut self, key: &str, value: &str) -> Self {
+        let planned = self.plan.objects.last_mut().unwrap();
+        let metadata = match &mut planned.object {
+            Object::Import(object) => &mut object.metadata,
+            Object::Export(object) => &mut object.metadata,
+            Object::AccessPolicy(object) => &mut object.metadata,
+            other => panic!("no annotation is for {other:?}"),
+        };
+        metadata
+            .annotations
+            .insert(key.to_owned(), value.to_owned());
+        self
+    }
+
     fn add(mut self, kind: Kind, object: Object) -> Self {
         let metadata = object.metadata();
         let key = ObjectKey {

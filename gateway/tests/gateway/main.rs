@@ -13,11 +13,16 @@ mod change;
 mod clusterlink;
 #[path = "../common/mod.rs"]
 mod common;
+mod expiry;
 mod health;
 mod ipv6;
 mod lifecycle;
+mod limits;
+mod observed;
 mod relay;
+mod renewed;
 mod sources;
+mod traced;
 mod trust;
 mod wire;
 mod world;

@@ -274,6 +274,7 @@ async fn row_68_nothing_is_relayed_to_a_peer_that_takes_no_relays() {
         export: "shop/ledger".parse().unwrap(),
         client: None,
         via: via.iter().map(|name| name.parse().unwrap()).collect(),
+        trace: None,
     };
     for (capabilities, is_taken) in [(0, false), (1 << 2, true), (u64::MAX, true)] {
         let facts = ConnectionFacts {

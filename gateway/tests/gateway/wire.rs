@@ -168,6 +168,7 @@ fn open(id: u32, export: &str) -> Frame {
         export: export.parse().unwrap(),
         client: None,
         via: Vec::new(),
+        trace: None,
     };
     Frame::Open(id, Box::new(open))
 }
@@ -453,4 +454,23 @@ async fn one_host_with_hanging_handshakes_does_not_lock_out_another() {
     let mut answer = String::new();
     let _ = soon("the answer", raw.stream.read_to_string(&mut answer)).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_may_change_its_key_at_any_time() {
+    let pair = Pair::open(Service::echo().await).await;
+    let mut raw = Raw::greeted(&pair).await;
+    for token in 1..=5 {
+        raw.stream.get_mut().1.refresh_traffic_keys().unwrap();
+        let beat = Beat {
+            token,
+            revision: String::new(),
+        };
+        raw.send(&Frame::Ping(beat)).await;
+        let answer = raw.receive().await;
+        let Some(Frame::Pong(answer)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(answer.token, token);
+    }
 }

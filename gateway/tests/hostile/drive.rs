@@ -119,6 +119,7 @@ fn wanted(whim: u8) -> Open {
         export: "shop/ledger".parse().unwrap(),
         client: None,
         via: Vec::new(),
+        trace: None,
     }
 }
 
@@ -317,7 +318,7 @@ pub(crate) fn http(data: &[u8]) {
             answer
         };
         let requests = AtomicUsize::new(0);
-        let serve = gateway::health::serve(server, || {
+        let serve = gateway::health::serve(server, 16 * 1024, || {
             requests.fetch_add(1, Ordering::Relaxed);
         });
         let (answer, ()) = timeout(Duration::from_secs(30), async { tokio::join!(send, serve) })

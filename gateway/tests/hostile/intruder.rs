@@ -69,6 +69,7 @@ pub(crate) fn open_as(id: u32, export: &str, client: Option<Client>) -> Frame {
         export: export.parse().unwrap(),
         client,
         via: Vec::new(),
+        trace: None,
     };
     Frame::Open(id, Box::new(open))
 }

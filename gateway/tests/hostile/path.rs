@@ -143,16 +143,17 @@ async fn a_bit_flipped_within_a_long_transfer_breaks_it() {
         let mut socket = TcpStream::connect(wired.import).await.unwrap();
         let (mut reader, mut writer) = socket.split();
         let send = async {
-            let _ = writer.write_all(&sent).await;
-            let _ = writer.shutdown().await;
+            writer.write_all(&sent).await?;
+            writer.shutdown().await
         };
         let mut received = Vec::new();
-        let (read, ()) = soon("the end", async {
+        let (read, sent_all) = soon("the end", async {
             tokio::join!(reader.read_to_end(&mut received), send)
         })
         .await;
+        // A reset is told once: to whichever of the two asks first.
         assert!(
-            read.is_err(),
+            read.is_err() || sent_all.is_err(),
             "{way:?}: ended in order after {}",
             received.len()
         );

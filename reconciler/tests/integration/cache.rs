@@ -253,3 +253,43 @@ fn a_pack_under_another_name_is_not_used() {
     fs::copy(other.pack(), stage.pack()).unwrap();
     assert_eq!(stage.warm(), (stage.cold(), 6));
 }
+
+/// What a check has found in a tree is kept beside its files, and believed as little as they are.
+#[test]
+fn what_a_check_has_found_is_kept() {
+    let stage = Stage::new();
+    stage.write("peers/east/broken.yaml", "# mended\n");
+    stage.write("notes/key.txt", "none\n");
+    stage.write("peers/east/import.yaml", "# none\n");
+    stage.commit();
+    let is_known = |limits: &Limits| {
+        let mut cache = BlobCache::on_disk(&stage.cache()).unwrap();
+        let repository = Repository::discover(&stage.folder.path().join("fabric")).unwrap();
+        let head = repository.resolve("HEAD").unwrap().id;
+        let tree = repository.tree(head, limits, &mut cache).unwrap();
+        tree.to_kept().is_some()
+    };
+    let limits = Limits::default();
+    let cold = stage.cold();
+    assert!(!is_known(&limits));
+    assert_eq!(stage.warm().0, cold);
+    assert!(is_known(&limits));
+    assert_eq!(stage.warm(), (cold.clone(), 0));
+    let fewer = Limits {
+        directories: 31,
+        ..limits
+    };
+    assert!(!is_known(&fewer), "it was found under other limits");
+
+    let mut pack = fs::read(stage.pack()).unwrap();
+    let last = pack.len() - 1;
+    pack[last] ^= 1;
+    fs::write(stage.pack(), &pack).unwrap();
+    assert!(!is_known(&limits), "the pack is damaged");
+    assert_eq!(stage.warm().0, cold);
+    assert!(is_known(&limits), "it was written anew");
+
+    stage.write("peers/east/import.yaml", "# nothing\n");
+    stage.commit();
+    assert!(!is_known(&limits), "it is another tree");
+}

@@ -1,4 +1,4 @@
-//! A repository with one small mistake for each code that a few lines can make.
+//! Repositories with one small mistake for each code that a few lines can make.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,52 +6,6 @@ use std::path::Path;
 
 use weft_tests::certificates::{Authority, Request};
 use weft_tests::yaml;
-
-/// Codes that the repository doesn't have, and why.
-pub(crate) const MISSING: &[(&str, &str)] = &[
-    (
-        "WEFT0010",
-        "takes a file of a megabyte: tests/tests/validate.rs",
-    ),
-    ("WEFT0012", "takes ten thousand documents"),
-    ("WEFT0016", "takes a million values"),
-    (
-        "WEFT0211",
-        "takes the Fabric away: cli/tests/cli/validate.rs",
-    ),
-    ("WEFT0305", "takes another time: cli/tests/cli/validate.rs"),
-    (
-        "WEFT0308",
-        "takes a certificate of a kind of its own: fabric/tests/identity",
-    ),
-    (
-        "WEFT0309",
-        "takes a certificate of a kind of its own: fabric/tests/identity",
-    ),
-    (
-        "WEFT0310",
-        "takes a certificate of a kind of its own: fabric/tests/identity",
-    ),
-    (
-        "WEFT0312",
-        "takes the authority away: fabric/tests/identity",
-    ),
-    (
-        "WEFT0501",
-        "a key in the sources of this test would be found in them: cli/tests/cli/validate.rs",
-    ),
-    ("WEFT0503", "is found in commits alone"),
-    ("WEFT0505", "is no text: tests/tests/validate.rs"),
-    ("WEFT0508", "takes a hundred thousand files"),
-    (
-        "WEFT0510",
-        "takes a file of a megabyte: tests/tests/validate.rs",
-    ),
-    (
-        "WEFT0602",
-        "takes policies of a size of their own: fabric/tests",
-    ),
-];
 
 /// Mistakes in the text of one file of the unit `text`: the file is named by its code.
 const TEXTS: &[(&str, &str)] = &[
@@ -258,7 +212,8 @@ pub(crate) fn write_whole(folder: &Path) {
     }
 }
 
-fn write_file(folder: &Path, path: &str, text: &[u8]) {
+/// Writes a file, and the folders that it is in.
+pub(crate) fn write_file(folder: &Path, path: &str, text: &[u8]) {
     let path = folder.join(path);
     fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder");
     fs::write(path, text).expect("a file");

@@ -56,14 +56,9 @@ fn scenario_22_three_replicas_on_both_sides() {
         .collect();
     fabric.gateways("cl0", &gateways);
     fabric.repository.commit("Three gateways");
-    let all = || {
-        fabric
-            .peers
-            .iter_mut()
-            .chain(&mut exporters)
-            .chain(&mut importers)
-    };
-    let mut all: Vec<&mut Peer> = all().collect();
+    let mut all: Vec<&mut Peer> = fabric.peers.iter_mut().collect();
+    all.extend(&mut exporters);
+    all.extend(&mut importers);
     for peer in &mut all {
         peer.start();
     }

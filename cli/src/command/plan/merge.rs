@@ -54,8 +54,23 @@ impl Plan {
             peer: shown.as_ref(),
         };
         let alone: Vec<_> = alone.iter().map(State::view).collect();
-        let merge = MergeReport::new(first.revision(), second.revision());
+        let mut merge = MergeReport::new(first.revision(), second.revision());
+        if self.base.is_some() {
+            merge.gates_from = base.tree.revision().clone();
+        }
         let report = PlanReport::new(question).merged(merge, question, &alone);
+        let report = match (&self.base, alone.first()) {
+            // What is on the first commit was judged when it came there.
+            (None, Some(added_to)) => {
+                let commits = source.commits(Some(&first.revision()), &[&names[1]])?;
+                let question = Question {
+                    commits: &commits,
+                    ..question
+                };
+                report.judged_from(*added_to, question)
+            }
+            _ => report,
+        };
         self.show(&report, Some(both))
     }
 

@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use fabric::api::Gate;
 use fabric::diagnostic::Effect;
-use fabric::gate::{GateOutcome, GateVerdict};
-use fabric::invariant::{InvariantOutcome, InvariantVerdict};
+use fabric::gate::{GateOutcome, IgnoredApproval};
+use fabric::invariant::InvariantOutcome;
 use fabric::plan;
 use fabric::reach::Difference;
 use fabric::report::{
@@ -19,6 +19,7 @@ use fabric::report::{
 use fabric::tree::Tree;
 
 use crate::output::columns;
+use crate::render::plan::is_told;
 use crate::render::text::Frames;
 use crate::render::{count, escape};
 
@@ -44,8 +45,9 @@ pub(super) fn write(
         write_together(report, merge, out)?;
     }
     write_safeguards(&report.safeguards, out)?;
-    write_gates(&report.gates, out)?;
-    write_invariants(&report.invariants, out)?;
+    write_gates(report, out)?;
+    write_ignored(&report.ignored_approvals, out)?;
+    write_invariants(report, out)?;
     write_summary(report, out)
 }
 
@@ -162,9 +164,16 @@ fn write_safeguards(safeguards: &[SafeguardChange], out: &mut dyn Write) -> io::
     writeln!(out)
 }
 
-fn write_gates(gates: &[GateVerdict], out: &mut dyn Write) -> io::Result<()> {
+fn write_gates(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
+    let gates = &report.gates;
     if gates.is_empty() {
         return Ok(());
+    }
+    if let Some(merge) = &report.merge
+        && merge.gates_from == merge.first
+    {
+        let (first, second) = (merge.first.short(), merge.second.short());
+        writeln!(out, "the gates judge what {second} adds to {first}:")?;
     }
     let (passed, asked): (Vec<_>, Vec<_>) = gates
         .iter()
@@ -205,7 +214,29 @@ fn write_gates(gates: &[GateVerdict], out: &mut dyn Write) -> io::Result<()> {
     writeln!(out)
 }
 
-fn write_invariants(invariants: &[InvariantVerdict], out: &mut dyn Write) -> io::Result<()> {
+fn write_ignored(ignored: &[IgnoredApproval], out: &mut dyn Write) -> io::Result<()> {
+    if ignored.is_empty() {
+        return Ok(());
+    }
+    let style = AnsiColor::Yellow.on_default();
+    for IgnoredApproval {
+        commit,
+        line,
+        reason,
+    } in ignored
+    {
+        let (commit, line) = (commit.short(), escape::text(line));
+        let reason = escape::text(reason);
+        writeln!(
+            out,
+            "{style}ignored{style:#}: `{line}` of {commit} approves nothing: {reason}"
+        )?;
+    }
+    writeln!(out)
+}
+
+fn write_invariants(report: &PlanReport, out: &mut dyn Write) -> io::Result<()> {
+    let invariants = &report.invariants;
     let bad: Vec<_> = invariants
         .iter()
         .filter(|verdict| verdict.outcome != InvariantOutcome::Holds)
@@ -242,7 +273,10 @@ fn write_invariants(invariants: &[InvariantVerdict], out: &mut dyn Write) -> io:
             escape::text(&verdict.name)
         )?;
         for example in &verdict.counter_examples {
-            writeln!(out, "    {}", escape::text(&example.message))?;
+            // What is new stands above, with its places.
+            if !is_told(report, verdict, &example.message, |told| told.is_new) {
+                writeln!(out, "    {}", escape::text(&example.message))?;
+            }
         }
     }
     write_more(bad.len(), "invariant", out)?;

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use fabric::diagnostic::{Diagnostic, Effect};
-use fabric::gate::{GateOutcome, GateVerdict};
+use fabric::gate::{GateOutcome, GateVerdict, IgnoredApproval};
 use fabric::invariant::{InvariantOutcome, InvariantVerdict};
 use fabric::origin::{Origin, Revision};
 use fabric::plan::{FieldChange, PruneOutcome};
-use fabric::reach::{Clients, Flip, Route, Why};
+use fabric::reach::{
+    Clients, Decided, Flip, Group, ImportingPeer, Route, Service, Why, groups_by_service,
+};
 use fabric::report::{
     MergeReport, PeerChange, PlanReport, Presence, SafeguardChange, SafeguardChangeKind, Verdict,
 };
@@ -17,7 +19,8 @@ use serde_json::Value;
 
 use super::page::{Page, code, html_code};
 use super::{counted, frames, frozen, marker};
-use crate::render::reach::{self, Group, Service, TOLD, by_service};
+use crate::render::plan::is_told;
+use crate::render::reach::{self, TOLD};
 use crate::render::{count, escape};
 
 /// Services that are shown before the rest is folded: about a screen.
@@ -37,10 +40,11 @@ pub(crate) fn write_plan(
     page.push(&marker("plan", report.fabric.as_deref()));
     push_verdict(&mut page, report);
     push_conflicts(&mut page, report.merge.as_ref());
-    push_gates(&mut page, &report.gates);
+    push_gates(&mut page, report);
+    push_ignored(&mut page, &report.ignored_approvals);
     push_safeguards(&mut page, &report.safeguards);
     push_errors(&mut page, report, tree);
-    push_invariants(&mut page, &report.invariants);
+    push_invariants(&mut page, report);
     push_together(&mut page, report.merge.as_ref());
     push_access(&mut page, report);
     push_peers(&mut page, &report.peers);
@@ -112,7 +116,7 @@ fn sums(report: &PlanReport) -> String {
     } else {
         words.push("no peer changes".to_owned());
     }
-    let flows = |flips: &[Flip], word: &str| match by_service(flips).len() {
+    let flows = |flips: &[Flip], word: &str| match services(flips).len() {
         0 => None,
         number => Some(format!("access to {} {word}", count(number, "service"))),
     };
@@ -152,8 +156,9 @@ fn push_conflicts(page: &mut Page, merge: Option<&MergeReport>) {
     page.push("\n");
 }
 
-fn push_gates(page: &mut Page, gates: &[GateVerdict]) {
-    let told: Vec<_> = gates
+fn push_gates(page: &mut Page, report: &PlanReport) {
+    let told: Vec<_> = report
+        .gates
         .iter()
         .filter(|verdict| verdict.outcome != GateOutcome::Passed)
         .collect();
@@ -161,6 +166,12 @@ fn push_gates(page: &mut Page, gates: &[GateVerdict]) {
         return;
     }
     page.push("#### Gates\n\n");
+    if let Some(merge) = &report.merge
+        && merge.gates_from == merge.first
+    {
+        let (first, second) = (revision(&merge.first), revision(&merge.second));
+        page.push(&format!("Of what {second} adds to {first}:\n\n"));
+    }
     page.push_list(page.room(30), "gates", told.into_iter().map(gate));
     page.push("\n");
 }
@@ -194,6 +205,20 @@ fn gate(verdict: &GateVerdict) -> String {
         let _ = writeln!(text, "  - ... and {}", count(more, "more reason"));
     }
     text
+}
+
+/// Writes the lines that look like approvals and are none.
+fn push_ignored(page: &mut Page, ignored: &[IgnoredApproval]) {
+    if ignored.is_empty() {
+        return;
+    }
+    page.push("#### Approves nothing\n\n");
+    let pieces = ignored.iter().map(|ignored| {
+        let (line, commit) = (code(&ignored.line), revision(&ignored.commit));
+        format!("- {line} of {commit}: {}\n", code(&ignored.reason))
+    });
+    page.push_list(page.room(10), "lines", pieces);
+    page.push("\n");
 }
 
 fn push_safeguards(page: &mut Page, safeguards: &[SafeguardChange]) {
@@ -247,8 +272,9 @@ fn diagnostics(report: &PlanReport, is_wanted: fn(Effect, bool) -> bool) -> Vec<
     wanted.map(|reported| &reported.diagnostic).collect()
 }
 
-fn push_invariants(page: &mut Page, invariants: &[InvariantVerdict]) {
-    let broken: Vec<_> = invariants
+fn push_invariants(page: &mut Page, report: &PlanReport) {
+    let broken: Vec<_> = report
+        .invariants
         .iter()
         .filter(|invariant| invariant.outcome != InvariantOutcome::Holds)
         .collect();
@@ -259,12 +285,12 @@ fn push_invariants(page: &mut Page, invariants: &[InvariantVerdict]) {
     page.push_list(
         page.room(40),
         "invariants",
-        broken.into_iter().map(invariant),
+        broken.into_iter().map(|verdict| invariant(report, verdict)),
     );
     page.push("\n");
 }
 
-fn invariant(verdict: &InvariantVerdict) -> String {
+fn invariant(report: &PlanReport, verdict: &InvariantVerdict) -> String {
     let mut text = format!("- {} ({})", code(&verdict.name), at(&verdict.origin));
     text.push_str(match (verdict.outcome, verdict.before) {
         (InvariantOutcome::Undecided, _) => " can't be told",
@@ -273,8 +299,11 @@ fn invariant(verdict: &InvariantVerdict) -> String {
         (_, None) => "",
     });
     text.push('\n');
+    let examples = verdict.counter_examples.iter();
+    // An error above shows it with its places.
+    let untold = examples.filter(|one| !is_told(report, verdict, &one.message, |_| true));
     // Each shows the same in another way.
-    for example in verdict.counter_examples.iter().take(3) {
+    for example in untold.take(3) {
         let _ = writeln!(text, "  - {}", code(&example.message));
     }
     text
@@ -287,15 +316,15 @@ fn push_together(page: &mut Page, merge: Option<&MergeReport>) {
         return;
     }
     page.push("#### Opens only by both commits together\n\n");
-    push_services(page, 40, &by_service(&merge.opened_together), true);
+    push_services(page, 40, &services(&merge.opened_together), true);
     let ways = merge.undecided_together.iter().map(undecided);
     page.push_list(page.room(20), "ways", ways);
     page.push("\n");
 }
 
 fn push_access(page: &mut Page, report: &PlanReport) {
-    let opened = by_service(&report.reach.opened);
-    let closed = by_service(&report.reach.closed);
+    let opened = services(&report.reach.opened);
+    let closed = services(&report.reach.closed);
     if !opened.is_empty() {
         page.push("#### Opens\n\n");
         push_services(page, 45, &opened, true);
@@ -312,8 +341,24 @@ fn push_access(page: &mut Page, report: &PlanReport) {
     }
 }
 
+/// The groups of each service.
+fn services(flips: &[Flip]) -> Vec<Vec<Group>> {
+    let mut services: Vec<Vec<Group>> = Vec::new();
+    let of = |group: &Group| {
+        let service = group.services.first();
+        service.map(|service| (service.export_peer.clone(), service.export.clone()))
+    };
+    for group in groups_by_service(flips) {
+        match services.last_mut() {
+            Some(groups) if groups.first().map(of) == Some(of(&group)) => groups.push(group),
+            _ => services.push(vec![group]),
+        }
+    }
+    services
+}
+
 /// Writes the services, all but the first ones folded, in a share of the room.
-fn push_services(page: &mut Page, percent: usize, services: &[Service<'_>], opens: bool) {
+fn push_services(page: &mut Page, percent: usize, services: &[Vec<Group>], opens: bool) {
     let room = page.room(percent);
     let (visible, folded) = services.split_at(services.len().min(VISIBLE));
     let before = page.text().len();
@@ -328,55 +373,85 @@ fn push_services(page: &mut Page, percent: usize, services: &[Service<'_>], open
     }
 }
 
-fn service(service: &Service<'_>, opens: bool) -> String {
+fn service(groups: &[Group], opens: bool) -> String {
     let mark = match opens {
         true => " - **widens access**",
         false => "",
     };
-    let name = code(&service.export.to_string());
-    let mut text = format!("- **{name}** of {}{mark}\n", code(service.peer.as_str()));
+    let each = groups
+        .iter()
+        .flat_map(|group| group.services.first().map(|service| (service, group)));
+    let each = each.flat_map(|(service, group)| {
+        let clients = group.clients.iter();
+        clients.map(move |decided| (service, decided))
+    });
+    let Some((first, _)) = each.clone().next() else {
+        return String::new();
+    };
+    let name = code(&first.export.to_string());
+    let peer = code(first.export_peer.as_str());
+    let mut text = format!("- **{name}** of {peer}{mark}\n");
     let mut told = 0;
-    for group in &service.groups {
-        let line = format!("  - {}", flipped(group));
+    for (service, decided) in each.clone() {
+        let line = format!("  - {}", flipped(service, decided));
         if text.len() + line.len() > SERVICE {
             break;
         }
         text.push_str(&line);
         told += 1;
     }
-    if let Some(more @ 1..) = service.groups.len().checked_sub(told) {
+    if let Some(more @ 1..) = each.count().checked_sub(told) {
         let _ = writeln!(text, "  - ... and for {}", count(more, "more group"));
     }
     text
 }
 
 /// Some clients, and why it is as it is for them.
-fn flipped(group: &Group<'_>) -> String {
-    let flip = group.flip;
-    let clients = match &flip.clients {
-        Clients::Known(terms) if !terms.is_empty() => code(&reach::clients(&flip.clients, TOLD)),
+fn flipped(service: &Service, decided: &Decided) -> String {
+    let clients = match &decided.clients {
+        Clients::Known(terms) if !terms.is_empty() => code(&reach::clients(&decided.clients, TOLD)),
         // Words of ours.
         clients => reach::clients(clients, TOLD),
     };
-    let ways = group.ways.iter().take(TOLD);
-    let ways = ways.map(|(peer, import)| match **import == flip.route.export {
+    let ways = service.imports.iter().take(TOLD);
+    let ways = ways.map(|at: &ImportingPeer| match at.import == service.export {
         // Mostly an import is named as the service is.
-        true => code(peer.as_str()),
+        true => code(at.client_peer.as_str()),
         false => format!(
             "{} (import {})",
-            code(peer.as_str()),
-            code(&import.to_string())
+            code(at.client_peer.as_str()),
+            code(&at.import.to_string())
         ),
     });
     let mut ways = ways.collect::<Vec<_>>().join(", ");
-    if let Some(more @ 1..) = group.ways.len().checked_sub(TOLD) {
+    if let Some(more @ 1..) = service.imports.len().checked_sub(TOLD) {
         let _ = write!(ways, " and {}", count(more, "more peer"));
     }
-    let mut text = format!("from {ways}: {clients}{}", reach::from(flip));
-    let before = format!("before: {}", decision(&flip.before));
-    let after = format!("now: {}", decision(&flip.after));
-    let _ = writeln!(text, "<br>{before}<br>{after}");
-    text
+    let before = decisions("before", &decided.flips, |flip| &flip.before);
+    let after = decisions("now", &decided.flips, |flip| &flip.after);
+    let begin = reach::from(decided.from);
+    format!("from {ways}: {clients}{begin}{before}{after}\n")
+}
+
+/// What is decided of the same clients, each reason once and on a line of its own.
+fn decisions(when: &str, flips: &[Flip], verdict: fn(&Flip) -> &fabric::reach::Verdict) -> String {
+    // More nobody compares.
+    const TOLD: usize = 4;
+    let mut reasons: Vec<String> = Vec::new();
+    for reason in flips.iter().map(|flip| decision(verdict(flip))) {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+        if reasons.len() > TOLD {
+            break;
+        }
+    }
+    let is_cut = reasons.len() > TOLD;
+    reasons.truncate(TOLD);
+    if is_cut {
+        reasons.push("other rules elsewhere".to_owned());
+    }
+    format!("<br>{when}: {}", reasons.join("<br>or: "))
 }
 
 /// What is decided, in words: the sides that refuse, or both where nobody does.
