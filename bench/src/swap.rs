@@ -57,6 +57,10 @@ pub async fn run(
     let own = Stage::new(stage.binary(), folder)?;
     let fabric = Fabric::lay_down(&own, service.address()?, kind.size())?;
     let pair = Pair::of_fabric(kind, &fabric, &own, folder).await?;
+    // One commit goes before, for peers that have just started look into the repository once more by themselves.
+    let first = fabric.change(&own, 0)?;
+    pair.signal(Signal::HUP)?;
+    wait_until_in_force(&pair, &first).await?;
     let mut swaps = Vec::new();
     for number in 1..=times {
         let target = *pair.targets().first().context("nothing to connect to")?;
@@ -113,15 +117,20 @@ async fn longest_until<T>(
 
 /// Tells the peers of a commit, and waits until it is in force.
 async fn bring_into_force(pair: &Pair, commit: &str) -> Result<Duration> {
+    for &admin in pair.admins() {
+        let is_early = is_in_force(admin, commit).await?;
+        ensure!(!is_early, "{commit} is in force before anybody was told");
+    }
     let started = Instant::now();
     pair.signal(Signal::HUP)?;
+    wait_until_in_force(pair, commit).await?;
+    Ok(started.elapsed())
+}
+
+async fn wait_until_in_force(pair: &Pair, commit: &str) -> Result<()> {
+    let started = Instant::now();
     for &admin in pair.admins() {
-        loop {
-            let metrics = timeout(PATIENCE, fetch(admin, "/metrics")).await??;
-            let mut lines = metrics.lines();
-            if lines.any(|line| line.starts_with("weft_snapshot") && line.contains(commit)) {
-                break;
-            }
+        while !is_in_force(admin, commit).await? {
             ensure!(
                 started.elapsed() < PATIENCE,
                 "{commit} isn't in force after {PATIENCE:?}"
@@ -129,7 +138,13 @@ async fn bring_into_force(pair: &Pair, commit: &str) -> Result<Duration> {
             sleep(POLL).await;
         }
     }
-    Ok(started.elapsed())
+    Ok(())
+}
+
+async fn is_in_force(admin: SocketAddr, commit: &str) -> Result<bool> {
+    let metrics = timeout(PATIENCE, fetch(admin, "/metrics")).await??;
+    let mut lines = metrics.lines();
+    Ok(lines.any(|line| line.starts_with("weft_snapshot") && line.contains(commit)))
 }
 
 /// The milliseconds of each swap to a commit that the peers have logged.

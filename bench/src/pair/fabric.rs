@@ -73,7 +73,7 @@ impl Fabric {
         };
         fabric.write_base(stage, service)?;
         fabric.write_others(stage, service)?;
-        fabric.write_change(stage, 0)?;
+        fabric.write_change(stage, usize::MAX)?;
         stage.commit("Two peers: west exports the service, east imports it")?;
         Ok(fabric)
     }
