@@ -1,10 +1,6 @@
 //! What a change is reported to do: gates, the prune budget, new errors, what is hidden, merges.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 #[path = "report/invariants.rs"]

@@ -43,7 +43,7 @@ fn main() {
     let log = tempfile::tempfile().unwrap();
     tracing_subscriber::fmt()
         .json()
-        .with_writer(std::sync::Mutex::new(log))
+        .with_writer(std::sync::Arc::new(log))
         .init();
     let threads = std::env::var("THREADS").map_or(2, |threads| threads.parse().unwrap());
     let runtime = |name: &str| {

@@ -147,7 +147,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
 /// Refuses a tunnel; the log may be spared it, the counters not.
 pub(crate) fn refuse(state: &State, record: &Record<'_>, tunnel: Tunnel) {
     if record.peer.is_none_or(|peer| state.budgets.peer(peer)) {
-        record.write(&state);
+        record.write(state);
     } else {
         record.count(&state.metrics);
     }

@@ -103,7 +103,6 @@ pub(crate) struct Registered<'a> {
 
 impl State {
     /// The state before the first snapshot.
-    #[must_use]
     pub(crate) fn new(
         config: Config,
         provider: Arc<CryptoProvider>,

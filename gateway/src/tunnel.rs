@@ -8,6 +8,7 @@ pub mod parser;
 /// Why tunnels are refused and reset.
 pub mod reason;
 pub mod stream;
+mod trace;
 
 pub use connection::{Accept, Connection, ConnectionFacts};
 pub use link::Link;

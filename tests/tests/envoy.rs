@@ -68,7 +68,7 @@ impl Migration {
         migration.weft.start();
         migration.weft.wait_until_ready();
         let link = ClusterLink::importer(
-            migration.place.take().unwrap(),
+            migration.place.take()?,
             &migration.authority.peer("link"),
             migration.authority.pem(),
             "weft",
@@ -86,7 +86,7 @@ impl Migration {
         migration.repository.write("peers/link/export.yaml", export);
         migration.repository.commit("Lay down the fabric");
         let link = ClusterLink::exporter(
-            migration.place.take().unwrap(),
+            migration.place.take()?,
             &migration.authority.peer("link"),
             migration.authority.pem(),
             service,

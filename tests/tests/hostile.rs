@@ -4,8 +4,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stderr,
     reason = "a test fails by panicking, and measures for people; clippy knows only functions marked as tests"
 )]
 

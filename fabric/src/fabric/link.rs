@@ -87,7 +87,8 @@ pub(super) fn link(
         match known.and_then(|known| known.unit(name.as_str())) {
             Some(checked) => diagnostics.extend(checked.linked()),
             None => {
-                diagnostics.extend(findings.of(name).iter().flat_map(|all| all.iter().cloned()))
+                let found = findings.of(name).into_iter().flatten();
+                diagnostics.extend(found.map(|found: &mut Diagnostic| found.clone()));
             }
         }
     }
@@ -197,7 +198,7 @@ impl Unit {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let unit = Self::of(scope, name, |unit, item| {
-            unit.add_export(item, guard, diagnostics)
+            unit.add_export(item, guard, diagnostics);
         })?;
         unit.check_instance(diagnostics);
         Some(unit)

@@ -24,6 +24,9 @@ use crate::tunnel::frame::Open;
 use crate::tunnel::{Accept, ConnectionFacts, Link, Tunnel};
 use crate::world::World;
 
+/// A tunnel that was accepted: at which address, and for which request.
+type Accepted = (String, [u8; 16]);
+
 /// How a host can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -41,7 +44,7 @@ pub(crate) struct Network {
     hosts: BTreeMap<String, Host>,
     dice: Mutex<StdRng>,
     /// Every tunnel that was accepted: by whom, for which request, and whether data came with it.
-    accepted: Arc<Mutex<Vec<(String, [u8; 16])>>>,
+    accepted: Arc<Mutex<Vec<Accepted>>>,
 }
 
 #[derive(Debug)]
@@ -57,7 +60,7 @@ struct Host {
 /// A gateway at the other end: it takes every tunnel and echoes.
 struct Echo {
     host: String,
-    accepted: Arc<Mutex<Vec<(String, [u8; 16])>>>,
+    accepted: Arc<Mutex<Vec<Accepted>>>,
     tasks: tokio_util::task::TaskTracker,
 }
 

@@ -7,6 +7,7 @@ use fabric::attributes::{Client, Labels};
 use fabric::name::{ObjectName, PeerName};
 
 use super::reason::Reason;
+pub use super::trace::TraceContext;
 
 /// The length of a frame's header.
 pub const HEADER_LENGTH: usize = 8;
@@ -95,17 +96,6 @@ pub struct Open {
     pub via: Vec<PeerName>,
     /// The trace that the connection belongs to, where there is one.
     pub trace: Option<TraceContext>,
-}
-
-/// The trace that a connection belongs to, as W3C's Trace Context has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Names the trace.
-    pub trace: [u8; 16],
-    /// Names the span that the peer's own belongs below.
-    pub span: [u8; 8],
-    /// Bit 0: the trace is recorded.
-    pub flags: u8,
 }
 
 /// A heartbeat or its answer.

@@ -57,8 +57,7 @@ async fn row_81_the_decision_log_names_who_what_why_and_how_it_ended() {
 
     let of = async |path: &std::path::Path, event: &str| {
         until(&format!("{event} in {}", path.display()), || async {
-            let found = lines(path).into_iter().find(|line| line["event"] == event);
-            found
+            lines(path).into_iter().find(|line| line["event"] == event)
         })
         .await
     };

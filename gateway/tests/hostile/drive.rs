@@ -231,7 +231,11 @@ impl Script<'_> {
             },
             6 => {
                 let credit = u32::from(self.number()?) << (self.byte()? % 17);
-                *ledger.lock().credit.entry(id).or_insert(u64::from(WINDOW)) += u64::from(credit);
+                *ledger
+                    .lock()
+                    .credit
+                    .entry(id)
+                    .or_insert_with(|| u64::from(WINDOW)) += u64::from(credit);
                 Frame::Window(id, credit)
             }
             7 => Frame::Reset(id, Reason::from_code(self.number()?), "so".to_owned()),
@@ -279,7 +283,10 @@ impl Ledger {
             Frame::Data {
                 tunnel, payload, ..
             } => {
-                let credit = self.credit.entry(tunnel).or_insert(u64::from(WINDOW));
+                let credit = self
+                    .credit
+                    .entry(tunnel)
+                    .or_insert_with(|| u64::from(WINDOW));
                 let left = credit.checked_sub(payload.len() as u64);
                 *credit = left.expect("more was sent than the credit");
             }
@@ -310,7 +317,7 @@ pub(crate) fn http(data: &[u8]) {
             let _ = writer.write_all(one).await;
             tokio::time::sleep(Duration::from_millis(10)).await;
             let _ = writer.write_all(two).await;
-            if data.len() % 2 == 0 {
+            if data.len().is_multiple_of(2) {
                 let _ = writer.shutdown().await;
             }
             let mut answer = Vec::new();

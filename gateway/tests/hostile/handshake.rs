@@ -40,9 +40,9 @@ async fn dribble(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), bytes
             return sent;
         }
         let mut answer = [0; 512];
-        match timeout(Duration::from_millis(50), stream.read(&mut answer)).await {
-            Ok(Ok(0) | Err(_)) => return sent,
-            Ok(Ok(_)) | Err(_) => {}
+        let answered = timeout(Duration::from_millis(50), stream.read(&mut answer)).await;
+        if let Ok(Ok(0) | Err(_)) = answered {
+            return sent;
         }
     }
     bytes.len()

@@ -191,6 +191,7 @@ fn over_the_wire(client: Option<&Client>, export: ObjectName) -> Open {
         export,
         client: client.cloned(),
         via: Vec::new(),
+        trace: None,
     };
     let bytes = Frame::Open(1, Box::new(open)).encode().unwrap();
     match Frame::decode(&mut BytesMut::from(&*bytes)) {
