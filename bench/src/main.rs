@@ -54,7 +54,7 @@ struct Arguments {
     rounds: usize,
 
     /// How long each load is measured
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.5)]
     seconds: f64,
 
     /// Loads: bulk, up1, up8, down1, down8, short, short1, short64, pingpong, pingpong1, pingpong64, idle
