@@ -27,13 +27,14 @@ use super::stream::{Broken, Received, Shared, Tunnel};
 pub(super) const WINDOW: u32 = 256 * 1024;
 
 /// By how much the credits of all tunnels of a connection may grow beyond that, together: four
-/// tunnels that carry as much as they can. With what tunnels start with, 272 MiB of plain bytes
+/// tunnels that carry as much as they can. With what tunnels start with, 1 GiB of plain bytes
 /// that an authenticated peer could make us hold by one connection.
 pub(super) const GROWTH: u32 = 16 * 1024 * 1024;
 
-/// Tunnels that the other side may have open on one connection; times the window, 256 MiB that an
-/// authenticated peer could make us hold.
-const MAX_TUNNELS: u32 = 1024;
+/// Tunnels that the other side may have open on one connection: a quarter of what a peer may have in
+/// all, which its few connections share; times the window, 1 GiB that an authenticated peer could
+/// make us hold, and less where the fabric's limits say so.
+const MAX_TUNNELS: u32 = 4096;
 
 /// The least window that is worth talking to: the early data and a bit.
 const MIN_WINDOW: u32 = 32 * 1024;
