@@ -43,6 +43,11 @@ const EXPORTS: &[(&str, &str, &str)] = &[
     ("WEFT0116", "labels: {}", "{port: 80, host: \"http://a\"}"),
     ("WEFT0118", "labels: {\"-x\": y}", "port: 80"),
     (
+        "WEFT0123",
+        "annotations: {weft.dev/max-connections: \"many\"}",
+        "port: 80",
+    ),
+    (
         "WEFT0207",
         "labels: {}",
         "{port: 80, host: 169.254.169.254}",
@@ -51,6 +56,18 @@ const EXPORTS: &[(&str, &str, &str)] = &[
 
 /// Other mistakes, by their files.
 const FILES: &[(&str, &str)] = &[
+    (
+        "peers/text/WEFT0122.yaml",
+        "apiVersion: clusterlink.net/v1alpha1\nkind: AccessPolicy\nmetadata: {name: w0122, namespace: shop, annotations: {weft.dev/expires: \"24.12.2036\"}}\nspec:\n  action: allow\n  from: [{workloadSelector: {matchLabels: {client.clusterlink.net/namespace: a}}}]\n  to: [{workloadSelector: {}}]\n",
+    ),
+    (
+        "peers/spoken/WEFT0124.yaml",
+        "apiVersion: clusterlink.net/v1alpha1\nkind: Peer\nmetadata: {name: spoken, annotations: {weft.dev/compatibility: \"yes\"}}\nspec: {gateways: []}\n",
+    ),
+    (
+        "peers/east/WEFT0406.yaml",
+        "apiVersion: clusterlink.net/v1alpha1\nkind: AccessPolicy\nmetadata: {name: w0406, namespace: shop, annotations: {weft.dev/expires: \"2016-12-24T18:00:00Z\"}}\nspec:\n  action: allow\n  from: [{workloadSelector: {matchLabels: {client.clusterlink.net/namespace: a}}}]\n  to: [{workloadSelector: {}}]\n",
+    ),
     (
         "peers/text/WEFT0108.yaml",
         "apiVersion: clusterlink.net/v1alpha1\nkind: AccessPolicy\nmetadata: {name: w0108, namespace: shop}\nspec:\n  action: alow\n  from: [{workloadSelector: {}}]\n  to: [{workloadSelector: {}}]\n",
