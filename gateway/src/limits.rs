@@ -32,6 +32,10 @@ pub(crate) const CONNECTIONS_PER_PEER: usize = 64;
 /// Connections that this gateway opens to one peer, so that a loss delays a part of the tunnels.
 pub(crate) const DIALLED_PER_PEER: usize = 4;
 
+/// Connections that this gateway opened to one peer and that don't answer, beside which others are
+/// opened: they are given up when they have missed a few heartbeats.
+pub(crate) const DOUBTED_PER_PEER: usize = 4;
+
 /// Tunnels on a connection from which on another one is opened.
 pub(crate) const SPREAD_FROM: usize = 16;
 
