@@ -147,9 +147,8 @@ async fn dial(state: &Arc<State>, peer: &PeerName) -> Dialled {
         .ok_or_else(|| error("unknown_peer", "the peer isn't part of the fabric"))?;
     let live = state.pool.of(peer);
     let is_doubted = |gateway: &Gateway| {
-        let at_it = |connection: &&Arc<Connection>| {
-            connection.facts().gateway.as_ref() == Some(gateway)
-        };
+        let at_it =
+            |connection: &&Arc<Connection>| connection.facts().gateway.as_ref() == Some(gateway);
         live.iter().filter(at_it).any(|other| other.is_doubted())
     };
     each(&remote.gateways, is_doubted, |gateway| {

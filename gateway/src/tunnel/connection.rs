@@ -398,7 +398,11 @@ impl Connection {
     /// Waits until that is doubtful, or isn't any more.
     pub async fn until_doubted(&self, doubted: bool) {
         // Never an error: the sender is here.
-        let _ = self.doubted.subscribe().wait_for(|now| *now == doubted).await;
+        let _ = self
+            .doubted
+            .subscribe()
+            .wait_for(|now| *now == doubted)
+            .await;
     }
 
     /// Forgets heartbeats that nobody waits for any more.
