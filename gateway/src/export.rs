@@ -208,7 +208,7 @@ pub(crate) async fn connect(
             .await
             .map_err(|last| last.unwrap_or_else(|| unreachable(&host, port, &none)))
     };
-    let (socket, address) = timeout(state.config.timeouts.connect, connect)
+    let (socket, address) = timeout(world.timeouts(state.config.timeouts).connect, connect)
         .await
         .unwrap_or_else(|_| {
             let error = io::Error::from(io::ErrorKind::TimedOut);

@@ -333,7 +333,10 @@ async fn handle(
     };
     state.metrics.handshake("accept", "ok");
     let header = limits::size(limits::HEADER_BYTES, limits.header_bytes);
-    health::serve(*stream, header, || _ = state.metrics.http_requests.inc()).await;
+    let count = || _ = state.metrics.http_requests.inc();
+    if !health::serve(*stream, header, count).await {
+        state.metrics.limit(Limit::HeaderBytes);
+    }
 }
 
 #[cfg(test)]

@@ -223,7 +223,16 @@ async fn open_tunnel(
             }
         };
         let asked = Instant::now();
-        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let limit = world.timeouts(state.config.timeouts).open;
+        let answer = tokio::select! {
+            answer = timeout(limit, tunnel.answered()) => answer,
+            // Without data nothing can arrive twice, so that another way is tried at once.
+            () = connection.until_doubted(true), if early.is_empty() => {
+                count("silent");
+                "the connection fell silent".clone_into(&mut text);
+                continue;
+            }
+        };
         let took = asked.elapsed().as_secs_f64();
         state.metrics.tunnel_open_duration.observe(took);
         match answer {
