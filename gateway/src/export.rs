@@ -79,9 +79,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let _slot = match slot {
         Ok(slot) => slot,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, tunnel);
         }
     };
@@ -98,9 +96,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let _admission = match ExportAdmission::of(&state, world, export) {
         Ok(admission) => admission,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, tunnel);
         }
     };

@@ -29,8 +29,8 @@ use crate::compat::link::Known;
 use crate::decision::{End, Outcome, Record};
 use crate::export::connect;
 use crate::judge;
-use crate::limits::Quiet;
 use crate::limits::admission::{self, ExportAdmission};
+use crate::limits::{self, Limit, Quiet};
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::state::State;
@@ -74,6 +74,8 @@ pub(crate) async fn serve(
         Err(reason) => return refused(reason),
     };
     state.metrics.handshake("accept", "ok");
+    let configured = |world: Arc<World>| world.snapshot.limits.header_bytes;
+    let header = limits::size(MAX_HEADER, state.world().map_or(0, configured));
     let service = service_fn(|request| {
         state.metrics.http_requests.inc();
         let (state, known) = (Arc::clone(&state), Arc::clone(&known));
@@ -85,6 +87,7 @@ pub(crate) async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER)
+        .max_header_size(header)
         .serve_connection(TokioIo::new(TlsStream::from(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -141,10 +144,12 @@ async fn authorize(
     world: &World,
     request: Request<Incoming>,
 ) -> Answer {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let most = limits::size(MAX_BODY, world.snapshot.limits.message_bytes);
+    let body = Limited::new(request.into_body(), most).collect();
     let body = match timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            state.metrics.limit(Limit::MessageBytes);
             return closing(said(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large\n"));
         }
         Ok(Err(_)) => return closing(said(StatusCode::BAD_REQUEST, "bad body\n")),
@@ -278,9 +283,7 @@ async fn open(
     let _slot = match admission::tunnel(&state, world, peer) {
         Ok(slot) => slot,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, answer);
         }
     };
@@ -297,9 +300,7 @@ async fn open(
     let _admission = match ExportAdmission::of(&state, world, export) {
         Ok(admission) => admission,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, answer);
         }
     };

@@ -17,6 +17,7 @@ use crate::dial::{each, secure};
 use crate::link;
 use crate::metrics::ResultLabel;
 use crate::pool::DialError;
+use crate::resolve::authority;
 use crate::state::State;
 use crate::tls::ALPN_WEFT;
 use crate::tunnel::Link;
@@ -192,10 +193,7 @@ fn fill(state: &Arc<State>, remote: &Remote) {
 async fn connect(state: &Arc<State>, world: &World, remote: &Remote) -> Result<Spoken, DialError> {
     let peer = &remote.peer.name;
     let connected = each(&remote.gateways, |gateway| async move {
-        let host = match gateway.host.contains(':') {
-            true => format!("[{}]:{}", gateway.host, gateway.port),
-            false => format!("{}:{}", gateway.host, gateway.port),
-        };
+        let host = authority(&gateway.host, gateway.port.get());
         let (stream, facts) = secure(state, world, peer, &gateway).await?;
         if stream.get_ref().1.alpn_protocol() == Some(ALPN_WEFT) {
             let started = link::start(state, Link::plain(stream), facts);
