@@ -9,6 +9,7 @@ mod cluster;
 mod command;
 mod demo;
 mod failure;
+mod identity;
 mod install;
 mod log;
 mod observe;

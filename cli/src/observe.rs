@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use gateway::{Config, DecisionLog, TraceExport};
+use anyhow::Context as _;
+use gateway::{Config, DecisionLog, OtlpEndpoint, TraceExport};
 
 /// The options of what a gateway tells of connections.
 #[derive(Debug, clap::Args)]
@@ -11,7 +12,12 @@ pub(crate) struct ObserveArgs {
     /// Where decisions are written, a JSON object per line; `-` is the standard output
     ///
     /// Without it they are part of the log. SIGHUP opens the file anew, after it was moved away.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "WEFT_DECISION_LOG",
+        hide_env_values = true
+    )]
     decision_log: Option<PathBuf>,
 
     /// The receiver of OpenTelemetry traces over HTTP; without it none are made
@@ -29,6 +35,8 @@ pub(crate) struct ObserveArgs {
     #[arg(
         long,
         value_name = "NUMBER",
+        env = "WEFT_TRACE_PER_MILLE",
+        hide_env_values = true,
         default_value_t = 1000,
         value_parser = clap::value_parser!(u32).range(..=1000)
     )]
@@ -39,16 +47,21 @@ pub(crate) struct ObserveArgs {
 
 impl ObserveArgs {
     /// Adds what is said to a gateway's configuration.
-    pub(crate) fn apply(&self, config: &mut Config) {
-        config.decision_log = match &self.decision_log {
+    pub(crate) fn apply(&self, config: &mut Config) -> anyhow::Result<()> {
+        // An empty variable is as good as none.
+        let log = self.decision_log.as_ref();
+        config.decision_log = match log.filter(|path| !path.as_os_str().is_empty()) {
             None => DecisionLog::Events,
             Some(path) if path.as_os_str() == "-" => DecisionLog::Stdout,
             Some(path) => DecisionLog::File(path.clone()),
         };
-        let endpoint = self.otlp_endpoint.clone().filter(|url| !url.is_empty());
+        let endpoint = self.otlp_endpoint.as_deref().filter(|url| !url.is_empty());
+        let endpoint = endpoint.map(str::parse::<OtlpEndpoint>).transpose();
+        let endpoint = endpoint.context("--otlp-endpoint (or OTEL_EXPORTER_OTLP_ENDPOINT)")?;
         config.traces = endpoint.map(|endpoint| TraceExport {
             endpoint,
             per_mille: self.trace_per_mille,
         });
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ mod checked;
 mod effects;
 mod imports;
 mod link;
+mod relays;
 mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,6 +2,8 @@
 
 mod relay;
 
+pub(crate) use relay::service_of_export;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -241,6 +241,13 @@ fn describe(state: &State, world: &World) -> Value {
             "origin": export.origin.to_string(),
         })
     });
+    let ended = world.over.iter().map(|rule| {
+        json!({
+            "policy": rule.key.to_string(),
+            "origin": rule.origin.to_string(),
+            "expires": rule.expires,
+        })
+    });
     json!({
         "fabric": snapshot.fabric,
         "peer": snapshot.peer.name,
@@ -248,6 +255,7 @@ fn describe(state: &State, world: &World) -> Value {
         "units": snapshot.units,
         "listen": state.listen,
         "certificate": world.identity.fingerprint(),
+        "endedPolicies": ended.collect::<Vec<_>>(),
         "peers": peers.collect::<Vec<_>>(),
         "imports": imports.collect::<Vec<_>>(),
         "exports": exports.collect::<Vec<_>>(),

@@ -1,12 +1,15 @@
 //! What a gateway is told at its start; all else comes with the snapshots.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fabric::api::{self, Limits};
 use fabric::cluster::Cluster;
+use http::Uri;
 use tokio::sync::watch;
 
 /// What a gateway is told at its start.
@@ -46,11 +49,25 @@ pub enum DecisionLog {
 /// Where traces are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceExport {
-    /// The base URL of an OTLP receiver over HTTP; `/v1/traces` is added.
-    pub endpoint: String,
+    /// The receiver.
+    pub endpoint: OtlpEndpoint,
     /// The part of the connections for which a trace begins, in thousandths.
     pub per_mille: u32,
 }
+
+/// The base URL of an OTLP receiver over HTTP, without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtlpEndpoint {
+    url: String,
+    is_secure: bool,
+}
+
+/// A text that is no base URL of an OTLP receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not the URL of a receiver such as http://collector:4318, without user, password and query"
+)]
+pub struct OtlpEndpointError;
 
 /// The cluster as it is now, and a word whenever it is otherwise.
 pub type ClusterView = watch::Receiver<Arc<Cluster>>;
@@ -80,6 +97,8 @@ pub struct Timeouts {
 /// A JSON value that the caller wants to see under `status` in `/snapshot`.
 pub type StatusProvider = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
+// === impl Config ===
+
 impl Config {
     /// The configuration with the default addresses: gateways on port 4443 of all addresses,
     /// imports and the admin port on loopback.
@@ -97,6 +116,60 @@ impl Config {
         }
     }
 }
+
+// === impl DecisionLog ===
+
+impl fmt::Display for DecisionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Events => f.write_str("the log of the process"),
+            Self::Stdout => f.write_str("the decision log on the standard output"),
+            Self::File(path) => write!(f, "the decision log {}", path.display()),
+        }
+    }
+}
+
+// === impl OtlpEndpoint ===
+
+impl OtlpEndpoint {
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+}
+
+impl FromStr for OtlpEndpoint {
+    type Err = OtlpEndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let uri: Uri = text.parse().map_err(|_| OtlpEndpointError)?;
+        let is_secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(OtlpEndpointError),
+        };
+        let authority = uri.authority().ok_or(OtlpEndpointError)?.as_str();
+        // It is named in the log, where no password belongs.
+        if authority.contains('@') || uri.query().is_some() {
+            return Err(OtlpEndpointError);
+        }
+        let scheme = if is_secure { "https" } else { "http" };
+        let path = uri.path().trim_end_matches('/');
+        Ok(Self {
+            url: format!("{scheme}://{authority}{path}"),
+            is_secure,
+        })
+    }
+}
+
+impl fmt::Display for OtlpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+// === impl Timeouts ===
 
 impl Timeouts {
     /// How long things may take by the limits of a snapshot.
@@ -122,6 +195,30 @@ impl Default for Timeouts {
             dial: Duration::from_secs(5),
             open: Duration::from_secs(10),
             connect: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_of_traces() {
+        for (text, base) in [
+            ("http://collector:4318", Some("http://collector:4318")),
+            ("http://collector:4318/", Some("http://collector:4318")),
+            ("https://[fd00::1]/otlp//", Some("https://[fd00::1]/otlp")),
+            ("collector:4318", None),
+            ("collector", None),
+            ("ftp://collector", None),
+            ("http://", None),
+            ("http://user:password@collector", None),
+            ("http://collector/?key=1", None),
+            ("", None),
+        ] {
+            let read = text.parse::<OtlpEndpoint>().ok();
+            assert_eq!(read.map(|read| read.to_string()).as_deref(), base, "{text}");
         }
     }
 }

@@ -16,6 +16,7 @@ use fabric::name::{ObjectName, PeerName};
 use fabric::policy::{self, Rule};
 use fabric::snapshot::Snapshot;
 
+use crate::limits::Limit;
 use crate::metrics::{Metrics, Side};
 use crate::state::State;
 use crate::trace::Span;
@@ -209,6 +210,13 @@ impl fmt::Display for Outcome {
 // === impl Record ===
 
 impl Record<'_> {
+    /// A limit stands in the way: counted by its name, and told by its words.
+    pub(crate) fn hit(&mut self, limit: Limit, metrics: &Metrics) {
+        metrics.limit(limit);
+        self.outcome = Outcome::Limit;
+        self.detail = limit.words();
+    }
+
     /// Counts the decision.
     pub fn count(&self, metrics: &Metrics) {
         metrics
@@ -328,6 +336,61 @@ impl From<Broken> for End {
             Broken::Refused(reason, _) | Broken::Reset(reason, _) => Self::ByPeer(reason),
             Broken::Lost => Self::Lost,
             Broken::Ended(_) => Self::Aborted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_and_every_end_is_documented() {
+        let outcomes = [
+            Outcome::Allowed,
+            Outcome::NoSnapshot,
+            Outcome::MissingImport,
+            Outcome::NoSource,
+            Outcome::UnknownPeer,
+            Outcome::DefaultDeny,
+            Outcome::UnknownClient,
+            Outcome::Denied,
+            Outcome::MissingExport,
+            Outcome::GuardRefused,
+            Outcome::ExportUnreachable,
+            Outcome::Loop,
+            Outcome::Limit,
+            Outcome::Draining,
+            Outcome::NoLongerAllowed,
+            Outcome::PeerMissingExport,
+            Outcome::PeerDenied,
+            Outcome::PeerRefused,
+            Outcome::PeerExportUnreachable,
+            Outcome::PeerUnreachable,
+        ];
+        // All of them, as long as the last one is the last.
+        assert_eq!(outcomes.len(), Outcome::PeerUnreachable as usize + 1);
+        let ends = [
+            End::Complete,
+            End::Aborted,
+            End::ByPeer(Reason::NoLongerAllowed),
+            End::ByPeer(Reason::Draining),
+            End::ByPeer(Reason::Aborted),
+            End::Lost,
+            End::NoLongerAllowed,
+            End::Idle,
+            End::Draining,
+        ];
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let told: Vec<&str> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split(" |").next())
+            .flat_map(|cell| cell.split('`'))
+            .collect();
+        let reasons = outcomes.map(Outcome::as_str);
+        for name in reasons.into_iter().chain(ends.map(End::as_str)) {
+            assert!(told.contains(&name), "docs/configuration.md lacks {name}");
         }
     }
 }

@@ -80,9 +80,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let _slot = match slot {
         Ok(slot) => slot,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, tunnel);
         }
     };
@@ -99,9 +97,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
     let _admission = match ExportAdmission::of(&state, world, export) {
         Ok(admission) => admission,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, tunnel);
         }
     };

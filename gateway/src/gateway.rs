@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fabric::api::{FailedImport, GatewayReportStatus, PeerReport};
 use fabric::name::ObjectName;
 use fabric::origin::Revision;
-use fabric::policy::Clock;
+use fabric::policy::{Clock, Rule};
 use fabric::snapshot::Snapshot;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::admin;
 use crate::compat;
-use crate::config::{ClusterView, Config, StatusProvider};
+use crate::config::{ClusterView, Config, DecisionLog, StatusProvider};
 use crate::decision::End;
 use crate::heartbeat::Heartbeats;
 use crate::import::listener::Listeners;
@@ -37,6 +37,9 @@ const RECHECK: Duration = Duration::from_secs(60);
 /// How often the clock is looked at while policies are going to end: it may be set meanwhile, so that
 /// no sleep is as long as it should be.
 const CLOCK: Duration = Duration::from_secs(1);
+
+/// Policies that a line of the log names: `/snapshot` has them all.
+const NAMED: usize = 10;
 
 /// What is cut in a drain may take so long to say so to the other side.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -89,8 +92,13 @@ pub enum StartError {
         reason: String,
     },
     /// The decision log can't be opened.
-    #[error("open the decision log")]
-    DecisionLog(#[source] std::io::Error),
+    #[error("open {file}")]
+    DecisionLog {
+        /// Where it is.
+        file: DecisionLog,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Traces can't be exported as the configuration says.
     #[error("set up the export of traces")]
     Traces(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -345,7 +353,8 @@ impl Follower {
                     () = changed(&mut cluster) => {
                         // A Pod is another one, or has other labels: what lives by it is judged anew.
                         if let Some(world) = self.state.world() {
-                            self.state.live.judge(&world);
+                            let cut = self.state.live.judge(&world);
+                            self.state.metrics.connections_cut.inc_by(cut as u64);
                         }
                         continue;
                     }
@@ -394,11 +403,19 @@ impl Follower {
         let snapshot = world.as_ref().map(|world| &*world.snapshot);
         if is_same_source {
             // The clock alone: nothing else of the snapshot is otherwise.
+            let over = |world: &Option<Arc<World>>| {
+                let over = world.as_ref().map(|world| world.over.as_slice());
+                over.unwrap_or_default().to_vec()
+            };
+            let (before, over) = (over(&old), over(&world));
             tracing::info!(
-                policies.over = world.as_ref().map(|world| world.over.len()),
+                ended = named(&over, &before),
+                // Denies alone, where the clock was set back.
+                counts_again = named(&before, &over),
+                policies.over = over.len(),
                 connections.cut = cut,
                 took_us = took.as_micros() as u64,
-                "policies have ended",
+                "the clock has changed which policies count",
             );
             return;
         }
@@ -469,6 +486,24 @@ impl Follower {
             }
         }
     }
+}
+
+/// The names of the rules that aren't among others, for people; none where there is none.
+fn named(rules: &[Rule], others: &[Rule]) -> Option<String> {
+    let new = || rules.iter().filter(|rule| !others.contains(rule));
+    let named = |rule: &Rule| {
+        format!(
+            "{} at {}:{}",
+            rule.key,
+            rule.origin.path.escape_default(),
+            rule.origin.line
+        )
+    };
+    let mut text = new().take(NAMED).map(named).collect::<Vec<_>>().join(", ");
+    if let Some(more @ 1..) = new().count().checked_sub(NAMED) {
+        text.push_str(&format!(", and {more} more"));
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 /// Waits until the next policy may have ended; for ever where none does.

@@ -39,5 +39,8 @@ mod trace;
 pub mod tunnel;
 mod world;
 
-pub use config::{Config, DecisionLog, IdentityFiles, StatusProvider, Timeouts, TraceExport};
+pub use config::{
+    Config, DecisionLog, IdentityFiles, OtlpEndpoint, OtlpEndpointError, StatusProvider, Timeouts,
+    TraceExport,
+};
 pub use gateway::{Gateway, ImportListener, Running, Snapshots, StartError};

@@ -127,8 +127,7 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
             return;
         };
         let (socket, address) = accept(&state, &listener).await;
-        let in_progress = limits::HANDSHAKES - door.handshakes.available_permits();
-        let slot = match admit(&state, address, in_progress) {
+        let slot = match admit(&state, address, &mut door) {
             Ok(slot) => slot,
             Err(limit) => {
                 state.metrics.limit(limit);
@@ -152,13 +151,13 @@ pub(crate) async fn serve(state: Arc<State>, listener: TcpListener) {
     }
 }
 
-/// Whether there is room for one more handshake.
-fn admit(state: &State, address: SocketAddr, in_progress: usize) -> Result<Slot<IpAddr>, Limit> {
+/// Whether there is room for one more handshake, whose permit is taken already.
+fn admit(state: &State, address: SocketAddr, door: &mut Door) -> Result<Slot<IpAddr>, Limit> {
     let world = state.world();
     let limits = world.as_ref().map(|world| &world.snapshot.limits);
     let configured = |of: fn(&api::Limits) -> u32| limits.map_or(0, of);
     let most = limits::bound(limits::HANDSHAKES, configured(|limits| limits.handshakes));
-    if in_progress > most {
+    if door.in_progress() > most && !door.make_room() {
         return Err(Limit::Handshakes);
     }
     let most = limits::bound(
@@ -176,28 +175,46 @@ impl Door {
     /// before its grace is over: else who makes many hang would have all places for long.
     async fn permit(&mut self) -> Option<OwnedSemaphorePermit> {
         loop {
-            while self
-                .oldest
-                .front()
-                .is_some_and(|(_, place)| place.strong_count() == 0)
-            {
-                self.oldest.pop_front();
-            }
             let next = Arc::clone(&self.handshakes).acquire_owned();
-            let Some((began, place)) = self.oldest.front() else {
+            let Some(began) = self.oldest() else {
                 return next.await.ok();
             };
             tokio::select! {
                 biased;
                 permit = next => return permit.ok(),
-                () = sleep_until(*began + GRACE) => {
-                    if let Some(give_way) = place.upgrade() {
-                        give_way.cancel();
-                    }
-                    self.oldest.pop_front();
+                () = sleep_until(began + GRACE) => {
+                    self.make_room();
                 }
             }
         }
+    }
+
+    /// Handshakes in progress, with those that have a permit and are about to begin.
+    fn in_progress(&self) -> usize {
+        limits::HANDSHAKES - self.handshakes.available_permits()
+    }
+
+    /// When the oldest handshake that isn't over began.
+    fn oldest(&mut self) -> Option<Instant> {
+        while let Some((began, place)) = self.oldest.front() {
+            if place.strong_count() > 0 {
+                return Some(*began);
+            }
+            self.oldest.pop_front();
+        }
+        None
+    }
+
+    /// Lets the oldest give way; false where not even its grace is over.
+    fn make_room(&mut self) -> bool {
+        if self.oldest().is_none_or(|began| began.elapsed() < GRACE) {
+            return false;
+        }
+        let oldest = self.oldest.pop_front();
+        if let Some(give_way) = oldest.and_then(|(_, place)| place.upgrade()) {
+            give_way.cancel();
+        }
+        true
     }
 
     /// A handshake begins.

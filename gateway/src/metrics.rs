@@ -137,6 +137,7 @@ impl Default for Metrics {
         for side in [Side::Import, Side::Export] {
             let label = side.reason(End::Complete.as_str());
             let _ = metrics.connections_ended.get_or_create(&label);
+            let _ = metrics.connections.get_or_create(&side.label());
         }
         let reason = "closed_by_peer";
         let ended = &metrics.gateway_connections_ended;
@@ -177,11 +178,13 @@ impl Metrics {
             let tunnels = connections.iter().map(|connection| connection.load());
             set(&self.peer_tunnels, tunnels.sum());
             let own = snapshot.map(|all| all.revision.as_str());
-            let known = connections.iter().map(|connection| connection.revision());
-            let is_in_step = known
-                .into_iter()
-                .any(|revision| Some(revision.as_str()) == own);
-            set(&self.peer_in_step, usize::from(is_in_step));
+            let revisions = connections.iter().map(|connection| connection.revision());
+            let told: Vec<_> = revisions.filter(|revision| !revision.is_empty()).collect();
+            // Who has told nothing, as peers that run ClusterLink, isn't behind.
+            if !told.is_empty() {
+                let is_in_step = told.iter().any(|revision| Some(revision.as_str()) == own);
+                set(&self.peer_in_step, usize::from(is_in_step));
+            }
             let round_trip = state.reach.of(peer).and_then(|reach| reach.round_trip);
             if let Some(time) = round_trip {
                 let gauge = self.peer_round_trip.get_or_create(&label);
@@ -286,7 +289,7 @@ impl Metrics {
         );
         registry.register(
             "peer_in_step",
-            "Whether a peer has the same revision in force as this one",
+            "Whether a peer has the same revision in force as this one, once it has told",
             self.peer_in_step.clone(),
         );
         registry.register(

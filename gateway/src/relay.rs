@@ -47,9 +47,7 @@ pub(crate) async fn serve(
     let _slot = match import_place(state, world, &import.name) {
         Ok(slot) => slot,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(state, &record, tunnel);
         }
     };

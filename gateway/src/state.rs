@@ -114,8 +114,7 @@ impl State {
     ) -> Result<Self, StartError> {
         let metrics = Metrics::default();
         Ok(Self {
-            decisions: Log::open(&config.decision_log, &metrics)
-                .map_err(StartError::DecisionLog)?,
+            decisions: Log::open(&config.decision_log, &metrics)?,
             traces: (config.traces.as_ref())
                 .map(Traces::start)
                 .transpose()

@@ -26,7 +26,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use parking_lot::Mutex;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::TraceExport;
+use crate::config::{OtlpEndpoint, TraceExport};
 use crate::decision::{End, Outcome, Record};
 use crate::tunnel::frame::TraceContext;
 
@@ -55,6 +55,7 @@ pub(crate) struct Span<'a> {
 /// The way to the receiver.
 #[derive(Debug)]
 struct Client {
+    endpoint: OtlpEndpoint,
     agent: ureq::Agent,
     is_failing: AtomicBool,
 }
@@ -66,11 +67,10 @@ impl Traces {
     pub(crate) fn start(
         export: &TraceExport,
     ) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let base = export.endpoint.trim_end_matches('/');
         let exporter = SpanExporter::builder()
             .with_http()
-            .with_http_client(Client::new(base.starts_with("https://")))
-            .with_endpoint(format!("{base}/v1/traces"))
+            .with_http_client(Client::new(&export.endpoint))
+            .with_endpoint(format!("{}/v1/traces", export.endpoint))
             .with_timeout(TIMEOUT)
             .build()?;
         let ratio = f64::from(export.per_mille) / 1000.0;
@@ -210,11 +210,11 @@ impl<'a> Span<'a> {
 // === impl Client ===
 
 impl Client {
-    fn new(is_secure: bool) -> Self {
+    fn new(endpoint: &OtlpEndpoint) -> Self {
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(TIMEOUT));
-        if is_secure {
+        if endpoint.is_secure() {
             let found = rustls_native_certs::load_native_certs().certs;
             let own = found
                 .iter()
@@ -229,6 +229,7 @@ impl Client {
             );
         }
         Self {
+            endpoint: endpoint.clone(),
             agent: config.build().new_agent(),
             is_failing: AtomicBool::new(false),
         }
@@ -264,7 +265,8 @@ impl HttpClient for Client {
             // Said once, until it works again.
             let was_failing = self.is_failing.swap(why.is_some(), Ordering::Relaxed);
             if let Some(error) = why.filter(|_| !was_failing) {
-                tracing::warn!(error, "spans can't be exported");
+                let to = &self.endpoint;
+                tracing::warn!(%to, error, "spans can't be exported");
             }
             result
         })

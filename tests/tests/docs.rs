@@ -1,11 +1,13 @@
 //! The documentation says what the code does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use fabric::api::FabricSpec;
 use fabric::crd::CustomKind;
 use serde_json::Value;
+use weft_tests::binary::run;
 use weft_tests::reference;
 
 #[test]
@@ -94,6 +96,93 @@ fn the_reference_lists_the_columns_of_every_kind() {
         let row = format!("`{}` |", kind.short_name());
         assert!(reference.contains(&row), "{row}");
     }
+}
+
+/// The defaults of a command's flags, as its help has them.
+fn defaults(command: &str) -> BTreeMap<String, Option<String>> {
+    let help = run(Path::new("."), &[command, "--help"]);
+    let help = String::from_utf8(help.stdout).unwrap();
+    let mut defaults = BTreeMap::new();
+    let mut flag = None;
+    for line in help.lines().map(str::trim) {
+        if line.starts_with("--") {
+            flag = line.split(' ').next().map(str::to_owned);
+            defaults.extend(flag.clone().map(|flag| (flag, None)));
+        }
+        let default = line.strip_prefix("[default: ");
+        if let (Some(flag), Some(default)) = (&flag, default) {
+            let default = default.trim_end_matches(']').to_owned();
+            defaults.insert(flag.clone(), Some(default));
+        }
+    }
+    defaults
+}
+
+#[test]
+fn the_flags_of_the_configuration_have_the_defaults_that_are_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/configuration.md")).unwrap();
+    let (_, section) = page.split_once("\n## weft run\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let defaults = defaults("run");
+    let mut count = 0;
+    for line in section.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<_> = line
+            .split(" |")
+            .map(|cell| cell.trim_matches([' ', '|']))
+            .collect();
+        let quoted = |cell: &str| -> Vec<String> {
+            let parts = cell.split('`').skip(1).step_by(2);
+            parts.map(str::to_owned).collect()
+        };
+        let written = quoted(cells[1]);
+        for (at, flag) in quoted(cells[0]).iter().enumerate() {
+            let flag = flag.split(' ').next().unwrap();
+            let default = defaults.get(flag);
+            let default = default.unwrap_or_else(|| panic!("weft run has no {flag}"));
+            if let Some(default) = default {
+                assert_eq!(
+                    written.get(at),
+                    Some(default),
+                    "{flag} in docs/configuration.md"
+                );
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 8, "{count} defaults are written");
+}
+
+#[test]
+fn what_the_comments_of_a_new_fabric_say_are_the_defaults() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../fabric-repo-template/fabric.yaml"
+    );
+    let written = fs::read_to_string(path).unwrap();
+    let mut count = 0;
+    let uncommented: Vec<_> = written
+        .lines()
+        .map(|line| {
+            // What is YAML in them: a key, and what it is.
+            let Some(rest) = line.strip_prefix("  # ") else {
+                return line.replace("spec: {}", "spec:");
+            };
+            let key = rest.split(':').next().unwrap_or_default().trim_start();
+            let is_key = rest.contains(':') && key.chars().all(|c| c.is_ascii_alphabetic());
+            count += usize::from(is_key);
+            match is_key {
+                true => format!("  {rest}"),
+                false => line.to_owned(),
+            }
+        })
+        .collect();
+    assert!(count > 20, "{count} keys are found");
+    let text = uncommented.join("\n");
+    let fabric: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+    let spec: FabricSpec = serde_yaml::from_value(fabric["spec"].clone())
+        .unwrap_or_else(|error| panic!("{error}:\n{text}"));
+    assert_eq!(spec, FabricSpec::default());
 }
 
 #[test]

@@ -9,13 +9,14 @@ use anyhow::{Context as _, bail};
 use fabric::api::{Duration, check_label_key, check_label_value};
 use fabric::attributes::Labels;
 use fabric::name::PeerName;
-use gateway::{Config, IdentityFiles};
+use gateway::Config;
 use reconciler::cluster::{Options, Reporter, follow};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::{RoleArgs, host_name, run_role};
+use crate::identity::IdentityArgs;
 use crate::log::LogArgs;
 use crate::observe::ObserveArgs;
 use crate::signals::{Signal, Signals};
@@ -31,17 +32,12 @@ const MAX_CERTIFICATE: u64 = 256 * 1024;
 /// cluster's imports, and connects to what the cluster exports. It writes nothing but a report of its
 /// own. While the API server is away it goes on with what it knows, also over a restart.
 ///
-/// Signals: SIGHUP reads the certificate again, and opens the decision log anew; SIGTERM and SIGINT take nothing new, let what runs
-/// come to its end, and end; a second one ends at once.
+/// Signals: SIGHUP reads the certificate again, and opens the decision log anew; SIGTERM and SIGINT
+/// take nothing new, let what runs come to its end, and end; a second one ends at once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Gateway {
-    /// The peer's certificate, and its intermediates behind it; may be given several times
-    #[arg(long, value_name = "FILE", required = true)]
-    cert: Vec<PathBuf>,
-
-    /// The private key of the certificate; as many as there are certificates, in the same order
-    #[arg(long, value_name = "FILE", required = true)]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
 
     /// The fabric's CA certificates, for a cluster without a FabricSync
     #[arg(long, value_name = "FILE")]
@@ -177,29 +173,17 @@ impl Gateway {
     }
 
     fn config(&self) -> anyhow::Result<Config> {
-        if self.cert.len() != self.key.len() {
-            bail!(
-                "there are {} certificates and {} keys: each --cert has its --key",
-                self.cert.len(),
-                self.key.len()
-            );
-        }
-        let pairs = self.cert.iter().zip(&self.key);
-        let identities = pairs.map(|(certificate, key)| IdentityFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        });
-        let mut config = Config::new(identities.collect());
+        let mut config = Config::new(self.identity.files()?);
         config.listen = self.listen;
         config.import_address = self.import_address;
         config.admin = self.admin;
-        self.observe.apply(&mut config);
+        self.observe.apply(&mut config)?;
         Ok(config)
     }
 
     /// The peer that the first certificate names.
     fn peer(&self) -> anyhow::Result<PeerName> {
-        let Some(path) = self.cert.first() else {
+        let Some(path) = self.identity.cert.first() else {
             bail!("no certificate is given");
         };
         let read = || -> anyhow::Result<PeerName> {
@@ -228,7 +212,7 @@ struct Files {
 impl Files {
     fn new(gateway: &Gateway) -> Self {
         let mut files = Self {
-            paths: [gateway.cert.clone(), gateway.key.clone()].concat(),
+            paths: [gateway.identity.cert.clone(), gateway.identity.key.clone()].concat(),
             seen: Vec::new(),
         };
         files.seen = files.look();

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fabric::api::Duration;
 use fabric::name::PeerName;
-use gateway::{Config, Gateway, IdentityFiles, StatusProvider};
+use gateway::{Config, Gateway, StatusProvider};
 use reconciler::reconcile::{Options, Reconciler};
 use reconciler::store::Local;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::git::GitArgs;
 use crate::cluster::run_role;
 use crate::failure::Hint as _;
+use crate::identity::IdentityArgs;
 use crate::log::LogArgs;
 use crate::observe::ObserveArgs;
 use crate::signals::{Signal, Signals};
@@ -29,9 +30,9 @@ use crate::source::LimitArgs;
 /// the peer exports. What was in force last is in force again after a restart, also while the
 /// repository can't be reached.
 ///
-/// Signals: SIGHUP looks into the repository at once, reads the certificates again and opens the decision log
-/// anew; SIGTERM and
-/// SIGINT take nothing new, let what runs come to its end, and end; a second one ends at once.
+/// Signals: SIGHUP looks into the repository at once, reads the certificates again and opens the
+/// decision log anew; SIGTERM and SIGINT take nothing new, let what runs come to its end, and end; a
+/// second one ends at once.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -51,13 +52,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME", value_parser = peer_name)]
     peer: PeerName,
 
-    /// The peer's certificate, and its intermediates behind it; may be given several times
-    #[arg(long, value_name = "FILE", required = true)]
-    cert: Vec<PathBuf>,
-
-    /// The private key of the certificate; as many as there are certificates, in the same order
-    #[arg(long, value_name = "FILE", required = true)]
-    key: Vec<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
 
     /// Where other gateways connect to
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "[::]:4443")]
@@ -167,23 +163,11 @@ impl Run {
     }
 
     fn config(&self) -> anyhow::Result<Config> {
-        if self.cert.len() != self.key.len() {
-            bail!(
-                "there are {} certificates and {} keys: each --cert has its --key",
-                self.cert.len(),
-                self.key.len()
-            );
-        }
-        let pairs = self.cert.iter().zip(&self.key);
-        let identities = pairs.map(|(certificate, key)| IdentityFiles {
-            certificate: certificate.clone(),
-            key: key.clone(),
-        });
-        let mut config = Config::new(identities.collect());
+        let mut config = Config::new(self.identity.files()?);
         config.listen = self.listen;
         config.import_address = self.import_address;
         config.admin = self.admin;
-        self.observe.apply(&mut config);
+        self.observe.apply(&mut config)?;
         Ok(config)
     }
 

@@ -88,6 +88,22 @@ struct Service {
     access: Vec<Access>,
     /// The peers that don't import it.
     without_import: BTreeSet<PeerName>,
+    /// The Exports by which peers hand it on: who reaches those, reaches it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    relays: Vec<Relay>,
+}
+
+/// An Export by which a peer hands a service on.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Relay {
+    /// The peer.
+    peer: PeerName,
+    /// What the service is called there.
+    export: ObjectName,
+    /// Where the Export stands.
+    origin: Origin,
 }
 
 // === impl WhoCan ===
@@ -131,12 +147,21 @@ impl WhoCan {
         let mut services: BTreeMap<&PeerName, Service> = BTreeMap::new();
         for (name, unit) in meant.clone() {
             if let Some(item) = unit.exports.get(&self.export) {
+                let relays = fabric.relays(name, &self.export);
+                let relays = relays.filter_map(|(peer, item)| {
+                    Some(Relay {
+                        peer: peer.clone(),
+                        export: item.name()?,
+                        origin: item.origin(),
+                    })
+                });
                 let service = Service {
                     export_peer: name.clone(),
                     export: self.export.clone(),
                     origin: item.origin(),
                     access: Vec::new(),
                     without_import: fabric.units.keys().cloned().collect(),
+                    relays: relays.collect(),
                 };
                 services.insert(name, service);
             }

@@ -93,6 +93,42 @@ fn the_json_form_tells_the_same() {
 }
 
 #[test]
+fn whoever_hands_it_on_is_told() {
+    let sandbox = Sandbox::new();
+    sandbox.fabric();
+    let import = sandbox.read("acme/peers/west/imports.yaml");
+    let port = import.lines().find(|line| line.starts_with("  port: "));
+    let port = port.unwrap().trim();
+    let relay = |host: &str| {
+        format!(
+            "apiVersion: clusterlink.net/v1alpha1\nkind: Export\n\
+             metadata: {{name: books, namespace: shop}}\nspec:\n  host: {host}\n  {port}\n"
+        )
+    };
+    sandbox.write(
+        "acme/peers/west/relay.yaml",
+        &relay("ledger.shop.svc.cluster.local"),
+    );
+    let (code, text) = who_can(&sandbox, &["shop/ledger"]);
+    assert_eq!(code, 0, "{text}");
+    let told = "handed on by west, at peers/west/relay.yaml:1: \
+                who reaches shop/books of west may reach it, too";
+    assert!(text.contains(told), "{text}");
+    let (_, text) = who_can(&sandbox, &["shop/ledger", "-o", "json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let relays = &value["services"][0]["relays"];
+    assert_eq!(relays[0]["export"], "shop/books");
+    assert_eq!(relays.as_array().map(Vec::len), Some(1));
+    // Another service of that port is none.
+    sandbox.write(
+        "acme/peers/west/relay.yaml",
+        &relay("other.shop.svc.cluster.local"),
+    );
+    let (_, text) = who_can(&sandbox, &["shop/ledger"]);
+    assert!(!text.contains("handed on"), "{text}");
+}
+
+#[test]
 fn what_is_not_there_is_told_with_what_was_meant() {
     let sandbox = Sandbox::new();
     sandbox.fabric();

@@ -54,7 +54,10 @@ pub(super) fn link(
     let peers: BTreeSet<PeerName> = units.keys().chain(&fabric.unknown).cloned().collect();
     let trust =
         certificates::Trust::read(shared, !units.is_empty(), &fabric, now, &mut diagnostics);
-    let guard = ExportHostGuard::new(&fabric.spec.export_hosts);
+    // What isn't known can't be held against an export: what fabric.yaml would allow isn't, where
+    // it can't be read, and then nothing of this comes into force.
+    let is_known = shared.fabric.is_some();
+    let guard = is_known.then(|| ExportHostGuard::new(&fabric.spec.export_hosts));
     for (name, scope) in units {
         let unit = match known.and_then(|known| known.unit(name.as_str())) {
             Some(checked) => Unit::of(scope, name.clone(), |unit, item| {
@@ -70,7 +73,7 @@ pub(super) fn link(
             None => {
                 let found = findings.begin(&name, &scope, trust.until(&scope));
                 trust.check_unit(&scope, &name, &peers, found);
-                Unit::link(scope, name.clone(), &guard, found)
+                Unit::link(scope, name.clone(), guard.as_ref(), found)
             }
         };
         if let Some(unit) = unit {
@@ -194,7 +197,7 @@ impl Unit {
     fn link(
         scope: UnitScope,
         name: PeerName,
-        guard: &ExportHostGuard,
+        guard: Option<&ExportHostGuard>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Option<Self> {
         let unit = Self::of(scope, name, |unit, item| {
@@ -246,13 +249,13 @@ impl Unit {
     fn add_export(
         &mut self,
         item: Item,
-        guard: &ExportHostGuard,
+        guard: Option<&ExportHostGuard>,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let (Object::Export(export), Some(name)) = (item.object(), item.name()) else {
             return;
         };
-        if let Some(host) = &export.spec.host
+        if let (Some(host), Some(guard)) = (&export.spec.host, guard)
             && let Err(refusal) = guard.check_text(host)
         {
             let message = format!("the export aims at {host}: {refusal}");

@@ -181,12 +181,12 @@ fn check_annotation(
     // The one of the peers was never refused where it says nothing.
     if annotation.is_effect() && !annotation.kinds().contains(&draft.kind) {
         let message = format!(
-            "the annotation {annotation} says nothing at a {}",
+            "the annotation {annotation} says nothing in the kind {}",
             draft.kind
         );
         let kinds: Vec<_> = annotation.kinds().iter().map(ToString::to_string).collect();
         let finding = Finding::new(Code::ReservedLabel, draft.key_span(pointer), message);
-        draft.push(finding.with_help(format!("it stands at a kind of {}", kinds.join(", "))));
+        draft.push(finding.with_help(format!("it is for {}", kinds.join(" and "))));
         return;
     }
     let Some(text) = text else { return };

@@ -51,7 +51,13 @@ fn report(draft: &mut Draft<'_>, schema: &Schema, error: &ValidationError<'_>) {
             }
             return;
         }
-        Kind::Type { kind } => wrong_type(draft, pointer, value, kind),
+        Kind::Type { kind } => wrong_type(
+            draft,
+            pointer,
+            value,
+            kind,
+            rule["patternErrorMessage"].as_str(),
+        ),
         Kind::Minimum { limit } => {
             let message = match rule.get("maximum") {
                 Some(maximum) if maximum.as_u64() <= Some(65_535) => {
@@ -150,7 +156,14 @@ fn refuse_field(draft: &mut Draft<'_>, parent: &str, key: &str, rule: &Value) {
     draft.refuse(pointer);
 }
 
-fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) -> Finding {
+/// A value of another type than is wanted; `pattern` says what a string would have to look like.
+fn wrong_type(
+    draft: &Draft<'_>,
+    pointer: &str,
+    value: &Value,
+    kind: &TypeKind,
+    pattern: Option<&str>,
+) -> Finding {
     let what = field(pointer);
     let span = draft.value_span(pointer);
     let (wanted, words) = match kind {
@@ -163,6 +176,12 @@ fn wrong_type(draft: &Draft<'_>, pointer: &str, value: &Value, kind: &TypeKind) 
     };
     let message = format!("{what} is {}, and {words} is wanted", name(value));
     let finding = Finding::new(Code::WrongType, span, message);
+    // Quotes alone don't make a duration of a number.
+    if let (Some(JsonType::String), Value::Number(_) | Value::Bool(_), Some(pattern)) =
+        (wanted, value, pattern)
+    {
+        return finding.with_help(pattern);
+    }
     match (wanted, value) {
         (Some(JsonType::String), Value::Number(_) | Value::Bool(_)) => {
             let finding = finding.with_fix(certain::quoted(draft.text, span));

@@ -16,13 +16,21 @@ impl Snapshot {
     /// it is the same wherever it is looked at, and where there is no cluster, too.
     #[must_use]
     pub fn relayed(&self, export: &Export) -> Option<&Arc<Import>> {
-        let service = match &export.host {
-            None => Cow::Borrowed(&export.attributes.name),
-            Some(host) => Cow::Owned(service_of(host)?),
-        };
+        let service = service_of_export(&export.attributes.name, export.host.as_deref())?;
         self.imports
             .get(&*service)
             .filter(|import| import.service_port == Some(export.port))
+    }
+}
+
+/// The Service of a cluster that an export aims at; none for a host outside.
+pub(crate) fn service_of_export<'a>(
+    export: &'a ObjectName,
+    host: Option<&str>,
+) -> Option<Cow<'a, ObjectName>> {
+    match host {
+        None => Some(Cow::Borrowed(export)),
+        Some(host) => service_of(host).map(Cow::Owned),
     }
 }
 

@@ -169,6 +169,7 @@ async fn outwards(
         ends.answered.store(false, Ordering::Relaxed);
     }
     drop(buffer);
+    entry.half_closed.store(true, Ordering::Relaxed);
     if holds_end {
         silence(entry, ends).await;
     }
@@ -207,6 +208,7 @@ async fn inwards(
         counters.received(entry, length);
         ends.answered.store(true, Ordering::Relaxed);
     }
+    entry.half_closed.store(true, Ordering::Relaxed);
     ends.received.cancel();
     writer.shutdown().await.map_err(aborted)
 }

@@ -74,15 +74,13 @@ pub(crate) async fn serve(
         Err(reason) => return refused(reason),
     };
     state.metrics.handshake("accept", "ok");
+    let configured = |world: Arc<World>| world.snapshot.limits.header_bytes;
+    let header = limits::size(MAX_HEADER, state.world().map_or(0, configured));
     let service = service_fn(|request| {
         state.metrics.http_requests.inc();
         let (state, known) = (Arc::clone(&state), Arc::clone(&known));
         async move { Ok::<_, Infallible>(Box::pin(answer(&state, &known, request)).await) }
     });
-    let most = state
-        .world()
-        .map(|world| world.snapshot.limits.header_bytes);
-    let header = limits::size(MAX_HEADER, most.unwrap_or_default());
     // Kept alive, other than for those who only ask for health: every request is judged by the
     // snapshot of its moment, and a changed snapshot cuts the connection.
     let connection = http1::Builder::new()
@@ -149,10 +147,12 @@ async fn authorize(
     world: &World,
     request: Request<Incoming>,
 ) -> Answer {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let most = limits::size(MAX_BODY, world.snapshot.limits.message_bytes);
+    let body = Limited::new(request.into_body(), most).collect();
     let body = match timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            state.metrics.limit(Limit::MessageBytes);
             return closing(said(StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large\n"));
         }
         Ok(Err(_)) => return closing(said(StatusCode::BAD_REQUEST, "bad body\n")),
@@ -286,9 +286,7 @@ async fn open(
     let _slot = match admission::tunnel(&state, world, peer) {
         Ok(slot) => slot,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, answer);
         }
     };
@@ -305,9 +303,7 @@ async fn open(
     let _admission = match ExportAdmission::of(&state, world, export) {
         Ok(admission) => admission,
         Err(limit) => {
-            state.metrics.limit(limit);
-            record.outcome = Outcome::Limit;
-            record.detail = limit.words();
+            record.hit(limit, &state.metrics);
             return refuse(&record, answer);
         }
     };

@@ -17,6 +17,7 @@ use crate::dial::{each, secure};
 use crate::link;
 use crate::metrics::ResultLabel;
 use crate::pool::DialError;
+use crate::resolve::authority;
 use crate::state::State;
 use crate::tls::ALPN_WEFT;
 use crate::tunnel::Link;
@@ -196,10 +197,7 @@ async fn connect(state: &Arc<State>, world: &World, remote: &Remote) -> Result<S
         &remote.gateways,
         |_| false,
         |gateway| async move {
-            let host = match gateway.host.contains(':') {
-                true => format!("[{}]:{}", gateway.host, gateway.port),
-                false => format!("{}:{}", gateway.host, gateway.port),
-            };
+            let host = authority(&gateway.host, gateway.port.get());
             let (stream, facts) = secure(state, world, peer, &gateway).await?;
             if stream.get_ref().1.alpn_protocol() == Some(ALPN_WEFT) {
                 let started = link::start(state, Link::plain(stream), facts);

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use serde::Serialize;
 
 use crate::config::DecisionLog;
+use crate::gateway::StartError;
 use crate::metrics::Metrics;
 
 /// Bytes that wait to be written: some 15,000 lines, which is half a second of a gateway that does
@@ -62,11 +63,18 @@ thread_local! {
 
 impl Log {
     /// Opens the log; none where decisions are events of the process's own log.
-    pub(crate) fn open(config: &DecisionLog, metrics: &Metrics) -> io::Result<Option<Self>> {
+    pub(crate) fn open(
+        config: &DecisionLog,
+        metrics: &Metrics,
+    ) -> Result<Option<Self>, StartError> {
+        let failed = |source| StartError::DecisionLog {
+            file: config.clone(),
+            source,
+        };
         let target = match config {
             DecisionLog::Events => return Ok(None),
             DecisionLog::Stdout => Target::Stdout,
-            DecisionLog::File(path) => Target::File(path.clone(), append(path)?),
+            DecisionLog::File(path) => Target::File(path.clone(), append(path).map_err(failed)?),
         };
         let lines = Arc::new(Lines::default());
         let (waiting, lost) = (Arc::clone(&lines), metrics.decisions_lost.clone());
@@ -76,7 +84,8 @@ impl Log {
                 waiting.write_to(target, |lines| {
                     lost.inc_by(lines);
                 });
-            })?;
+            })
+            .map_err(failed)?;
         Ok(Some(Self {
             lines,
             writer: Mutex::new(Some(writer)),
@@ -267,6 +276,16 @@ mod tests {
         let all: Vec<_> = [read(&moved), read(&path)].concat();
         assert_eq!(metrics.decisions_lost.get(), 0);
         assert_eq!(all, (0..100_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("log");
+        let config = DecisionLog::File(path.clone());
+        let error = Log::open(&config, &Metrics::default()).unwrap_err();
+        let text = format!("open the decision log {}", path.display());
+        assert_eq!(error.to_string(), text);
     }
 
     #[test]

@@ -132,10 +132,10 @@ pub(super) enum Received {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
     /// The other side didn't open it.
-    #[error("refused by the peer: {0} {1}")]
+    #[error("refused by the peer: {}", told(*.0, .1))]
     Refused(Reason, String),
     /// The other side broke it off.
-    #[error("reset by the peer: {0} {1}")]
+    #[error("reset by the peer: {}", told(*.0, .1))]
     Reset(Reason, String),
     /// This side broke it off.
     #[error("reset: {0}")]
@@ -143,6 +143,14 @@ pub enum Broken {
     /// The connection to the peer is gone.
     #[error("the connection to the peer is lost")]
     Lost,
+}
+
+/// A reason with its text, where it has one.
+fn told(reason: Reason, text: &str) -> String {
+    match text {
+        "" => reason.to_string(),
+        text => format!("{reason} ({text})"),
+    }
 }
 
 // === impl Tunnel ===

@@ -1,6 +1,7 @@
 //! Fabrics made of certificates and plans, gateways in this process, clients and services.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod any_server;
 pub(crate) mod authority;
 pub(crate) mod logs;
 pub(crate) mod peer;

@@ -94,6 +94,15 @@ impl Service {
         .await
     }
 
+    /// Takes what comes, and never answers nor ends.
+    pub(crate) async fn silent() -> Self {
+        Self::start(|mut socket| async move {
+            let _ = socket.read_to_end(&mut Vec::new()).await;
+            std::future::pending::<()>().await;
+        })
+        .await
+    }
+
     pub(crate) fn served(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }

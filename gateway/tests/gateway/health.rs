@@ -45,6 +45,10 @@ async fn row_57_the_first_heartbeat_decides_and_carries_the_commit_in_force() {
     assert_eq!(east["revision"], "of-east");
     assert!(east["roundTripMicroseconds"].as_u64().unwrap() > 0);
     assert!(east["since"].is_string());
+    let in_step = "weft_peer_in_step{peer=\"east\"}";
+    assert_eq!(pair.west.metric(in_step).await, Some(0.0));
+    let unknown = "weft_peer_in_step{peer=\"gone\"}";
+    assert_eq!(pair.west.metric(unknown).await, None);
     // And east was told west's, also without asking.
     assert_eq!(pair.east.told("west").await["revision"], "of-west");
     let gone = pair.west.told("gone").await;

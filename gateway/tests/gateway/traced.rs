@@ -49,7 +49,7 @@ impl Receiver {
 
     fn export(&self) -> TraceExport {
         TraceExport {
-            endpoint: format!("http://{}/", self.service.address),
+            endpoint: format!("http://{}/", self.service.address).parse().unwrap(),
             per_mille: 1000,
         }
     }
@@ -161,7 +161,7 @@ async fn a_receiver_that_is_away_holds_up_nobody_and_a_refusal_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new("acme");
     let away = TraceExport {
-        endpoint: "http://127.0.0.1:9".to_owned(),
+        endpoint: "http://127.0.0.1:9".parse().unwrap(),
         per_mille: 1000,
     };
     let start = |name: &'static str, export: TraceExport| {

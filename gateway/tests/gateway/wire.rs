@@ -5,60 +5,21 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use gateway::tunnel::frame::{Beat, Frame, Hello, Open};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::common::any_server::AnyServer;
 use crate::common::authority::Leaf;
 use crate::common::peer::free_port;
 use crate::common::plan::Planner;
 use crate::common::service::{Service, talk};
 use crate::common::soon;
 use crate::world::Pair;
-
-/// Accepts whoever answers: here the client is the one that is tested against.
-#[derive(Debug)]
-pub(crate) struct AcceptAll;
-
-impl ServerCertVerifier for AcceptAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
 
 /// A connection to a gateway, made by hand.
 struct Raw {
@@ -81,7 +42,7 @@ async fn connect_from(
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AcceptAll));
+        .with_custom_certificate_verifier(Arc::new(AnyServer));
     let mut config = match leaf {
         None => builder.with_no_client_auth(),
         Some(leaf) => {
@@ -342,7 +303,7 @@ async fn row_31_what_is_for_the_inside_is_not_served_to_peers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_header_that_is_too_long_is_refused_and_counted() {
+async fn row_84_a_header_that_is_too_long_is_refused_and_counted() {
     let pair = Pair::started(Service::echo().await).await;
     let limited = |most| {
         let plan = pair.east_plan().allow_all();

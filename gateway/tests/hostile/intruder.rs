@@ -7,24 +7,20 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use fabric::attributes::Client;
 use gateway::tunnel::frame::{Frame, Hello, Open};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::common::any_server::AnyServer;
 use crate::common::authority::Leaf;
 use crate::common::soon;
 
 /// The credit that an intruder gives for each tunnel towards itself.
 pub(crate) const WINDOW: u32 = 64 * 1024;
-
-/// Takes any server: it isn't the one under test.
-#[derive(Debug)]
-struct AnyServer;
 
 /// A connection to a gateway, made by hand.
 pub(crate) struct Intruder {
@@ -157,42 +153,5 @@ impl Intruder {
     /// Reads until the gateway has hung up.
     pub(crate) async fn hung_up_on(&mut self) {
         while self.receive().await.is_some() {}
-    }
-}
-
-// === impl AnyServer ===
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
 }

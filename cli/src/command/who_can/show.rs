@@ -8,7 +8,7 @@ use fabric::name::ObjectKey;
 use fabric::origin::{Origin, Revision};
 use fabric::reach::{Access, Clients, Outcome, Refusal, Route, Verdict, Why};
 
-use super::{Answer, Service};
+use super::{Answer, Relay, Service};
 use crate::render::reach::{self, client, clients, rule, why};
 use crate::render::{count, escape};
 
@@ -70,6 +70,19 @@ fn write_service(service: &Service, out: &mut dyn Write) -> io::Result<()> {
             .collect();
         write_nobody(out)?;
         writeln!(out, " of {}: no import of it", list(&names, "peer"))?;
+    }
+    for relay in &service.relays {
+        let Relay {
+            peer,
+            export,
+            origin,
+        } = relay;
+        let yellow = AnsiColor::Yellow.on_default().bold();
+        writeln!(
+            out,
+            "  {yellow}handed on{yellow:#} by {peer}, at {}: who reaches {export} of {peer} may reach it, too",
+            at(origin)
+        )?;
     }
     Ok(())
 }

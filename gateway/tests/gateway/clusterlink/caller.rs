@@ -15,9 +15,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::common::any_server::AnyServer;
 use crate::common::authority::Leaf;
 use crate::common::soon;
-use crate::wire::AcceptAll;
 
 /// How a connection is made.
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ impl Caller {
             .with_protocol_versions(&[terms.version])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAll))
+            .with_custom_certificate_verifier(Arc::new(AnyServer))
             .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
             .unwrap();
         config.alpn_protocols = terms.alpn.map(<[u8]>::to_vec).into_iter().collect();

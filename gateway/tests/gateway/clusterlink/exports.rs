@@ -1,6 +1,6 @@
 //! A peer that runs ClusterLink uses what this gateway exports.
 
-use fabric::api::Action;
+use fabric::api::{Action, Duration};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 
@@ -159,6 +159,46 @@ async fn row_87_more_labels_than_a_header_bears_are_refused() {
     let answer = control.authorize("ledger", &attributes).await.unwrap();
     assert_eq!(answer.status, 503);
     pair.east.decides("export", "limit", 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_84_limits_of_sizes_hold_for_the_dialect() {
+    let pair = opted_in(Service::echo().await, |plan| {
+        let plan = plan.state(|state| {
+            state.limits.message_bytes = 400;
+            state.limits.header_bytes = 2048;
+        });
+        plan.allow_all()
+    })
+    .await;
+    tunnel(&pair).await;
+    let value = "x".repeat(400);
+    let long = ("client.clusterlink.net/labels.long", value.as_str());
+    let mut control = west(&pair, GO).await;
+    let answer = control.authorize("ledger", &[long]).await.unwrap();
+    assert_eq!(answer.status, 413);
+    let hit = "weft_limits_hit_total{limit=\"message_bytes\"}";
+    pair.east.counts(hit, 1.0).await;
+    let mut data = west(&pair, ENVOY).await;
+    let answer = data.tunnel(&"x".repeat(2048)).await.unwrap();
+    assert_eq!(answer.status, 431);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_90_what_is_half_closed_and_silent_is_ended_in_time_here_too() {
+    let pair = opted_in(Service::silent().await, |plan| {
+        let plan = plan.state(|state| {
+            state.limits.half_closed_timeout = Duration::from_millis(600);
+        });
+        plan.allow_all()
+    })
+    .await;
+    let mut data = tunnel(&pair).await;
+    data.send("hello").await.unwrap();
+    data.end().await;
+    assert!(data.until_end().await.is_err());
+    let ended = "weft_connections_ended_total{side=\"export\",reason=\"idle\"}";
+    pair.east.counts(ended, 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

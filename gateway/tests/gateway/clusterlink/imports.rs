@@ -72,6 +72,9 @@ async fn row_87_clusterlinks_exchange_with_a_gateway_that_imports() {
             };
             let (migration, east) = Migration::with(manners).await;
             migration.west.sees("east", true).await;
+            // It tells no commit, so it isn't said to be behind.
+            let in_step = "weft_peer_in_step{peer=\"east\"}";
+            assert_eq!(migration.west.metric(in_step).await, None);
             echoing(migration.import).await;
             migration.west.decides("import", "allowed", 1.0).await;
             let opened = "weft_tunnel_opens_total{result=\"accepted\"}";
