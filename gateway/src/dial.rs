@@ -9,6 +9,7 @@ use fabric::name::PeerName;
 use fabric::snapshot::Remote;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, UnixTime};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -310,7 +311,7 @@ async fn socket(
         Ok(Err(failure)) => return Err(error("connect", &failure)),
         Err(_) => return Err(error("connect_timeout", &"timed out")),
     };
-    prepare(&socket);
+    prepare(&SockRef::from(&socket));
     Ok((socket, address))
 }
 

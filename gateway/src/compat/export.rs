@@ -327,7 +327,7 @@ async fn open(
     };
     let subject = Subject::Export {
         peer: peer.clone(),
-        client: grant.client.clone(),
+        client: grant.client.clone().map(Arc::new),
         export: grant.export.clone(),
         host,
         target,

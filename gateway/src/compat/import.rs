@@ -73,7 +73,7 @@ async fn try_open(
 ) -> Result<Option<Tunnel>, (Outcome, String)> {
     let peer = &remote.peer.name;
     let own = &world.snapshot.peer;
-    let body = Authorization::new(&open.export, open.client.as_ref(), own);
+    let body = Authorization::new(&open.export, open.client.as_deref(), own);
     let body = serde_json::to_vec(&body).map_err(|error| (Outcome::Limit, error.to_string()))?;
     if body.len() > MAX_BODY {
         let text = "the client's attributes are too long".to_owned();

@@ -35,7 +35,7 @@ pub(crate) struct Wanted<'a> {
     /// The import.
     pub import: &'a ObjectName,
     /// The client, where it is known.
-    pub client: Option<&'a Client>,
+    pub client: Option<&'a Arc<Client>>,
     /// The peers that relayed the connection, this one included.
     pub via: &'a [PeerName],
     /// What the client has said already.
@@ -116,7 +116,12 @@ pub(crate) async fn find<'a>(
             fail(Outcome::Loop, None, "the connection came by it".to_owned());
             continue;
         }
-        let (outcome, rule) = judge::outbound(snapshot, wanted.client, import, source);
+        let (outcome, rule) = judge::outbound(
+            snapshot,
+            wanted.client.map(|client| &**client),
+            import,
+            source,
+        );
         if outcome != Outcome::Allowed {
             fail(outcome, rule, String::new());
             continue;
