@@ -385,6 +385,7 @@ impl Connection {
     }
 
     /// A heartbeat wasn't answered in time; how many that were in a row.
+    #[must_use]
     pub fn missed(&self) -> u32 {
         self.missed.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -41,6 +41,7 @@ impl Authority {
     /// One below it: a CA where `is_ca`, and otherwise a peer that takes itself for one.
     pub(crate) fn below(&self, name: &str, is_ca: bool) -> Self {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         if is_ca {
             params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         }
