@@ -48,6 +48,9 @@ struct Delivery {
     from_peer: Bytes,
 }
 
+/// A socket that is ended by RST, also where its task is given up in the middle.
+struct Unfinished<'a>(Option<&'a TcpStream>);
+
 /// Carries until both directions have ended, one fails, or the connection is cut.
 ///
 /// A side that ends its direction has that passed on while the other direction goes on. What ends
@@ -65,6 +68,7 @@ pub(crate) async fn carry(
         from_peer: counters.from_peer.clone(),
     });
     let socket = &delivery.socket;
+    let mut unfinished = Unfinished(Some(socket));
     tunnel.deliver_to(Arc::clone(&delivery) as Arc<dyn Sink>);
     let end = {
         let both = async {
@@ -83,9 +87,10 @@ pub(crate) async fn carry(
             () = aborted(socket) => End::Aborted,
         }
     };
-    if end != End::Complete {
+    if end == End::Complete {
+        unfinished.0 = None;
+    } else {
         tunnel.reset(end.reason());
-        let _ = socket.set_zero_linger();
     }
     end
 }
@@ -202,6 +207,16 @@ pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
     }
 }
 
+// === impl Unfinished ===
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0 {
+            let _ = socket.set_zero_linger();
+        }
+    }
+}
+
 // === impl Delivery ===
 
 impl Sink for Delivery {
@@ -268,3 +283,6 @@ impl Counters {
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;
