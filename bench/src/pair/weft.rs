@@ -39,6 +39,8 @@ pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -
             .arg(state)
             .args(["--listen", &gateway.to_string()])
             .args(["--admin", &admin.to_string()])
+            .arg("--decision-log")
+            .arg(folder.join(format!("{name}.decisions")))
             // A commit is told by a signal; the clock is not to interfere.
             .args(["--interval", "1h", "--log-format", "json"]);
         Process::start(name, folder, &mut command)

@@ -29,8 +29,8 @@ use crate::compat::link::Known;
 use crate::decision::{End, Outcome, Record};
 use crate::export::connect;
 use crate::judge;
-use crate::limits::Quiet;
 use crate::limits::admission::{self, ExportAdmission};
+use crate::limits::{self, Limit, Quiet};
 use crate::live::Subject;
 use crate::metrics::Side;
 use crate::state::State;
@@ -79,12 +79,17 @@ pub(crate) async fn serve(
         let (state, known) = (Arc::clone(&state), Arc::clone(&known));
         async move { Ok::<_, Infallible>(Box::pin(answer(&state, &known, request)).await) }
     });
+    let most = state
+        .world()
+        .map(|world| world.snapshot.limits.header_bytes);
+    let header = limits::size(MAX_HEADER, most.unwrap_or_default());
     // Kept alive, other than for those who only ask for health: every request is judged by the
     // snapshot of its moment, and a changed snapshot cuts the connection.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEADER)
+        .max_header_size(header)
         .serve_connection(TokioIo::new(TlsStream::from(stream)), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -93,6 +98,9 @@ pub(crate) async fn serve(
         tokio::select! {
             result = connection.as_mut() => {
                 if let Err(error) = result {
+                    if error.is_parse_too_large() {
+                        state.metrics.limit(Limit::HeaderBytes);
+                    }
                     tracing::debug!(%peer, %error, "http connection ended");
                 }
                 return;
@@ -319,7 +327,7 @@ async fn open(
     };
     let subject = Subject::Export {
         peer: peer.clone(),
-        client: grant.client.clone(),
+        client: grant.client.clone().map(Arc::new),
         export: grant.export.clone(),
         host,
         target,

@@ -12,7 +12,7 @@ use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, Beat, Frame, FrameError, Hello, Open};
@@ -83,6 +83,10 @@ pub struct Connection {
     retired: AtomicBool,
     /// GOAWAY was received.
     left: AtomicBool,
+    /// A heartbeat should have been answered by now.
+    doubted: watch::Sender<bool>,
+    /// How many heartbeats in a row weren't answered.
+    missed: AtomicU32,
     beats: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
     next_beat: AtomicU64,
     revision: Mutex<String>,
@@ -261,6 +265,8 @@ impl Connection {
             growth: AtomicU32::new(GROWTH),
             retired: AtomicBool::new(false),
             left: AtomicBool::new(false),
+            doubted: watch::Sender::new(false),
+            missed: AtomicU32::new(0),
             beats: Mutex::default(),
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
@@ -387,6 +393,32 @@ impl Connection {
             answered = answer => answered.ok(),
             () = self.closed() => None,
         }
+    }
+
+    /// Doubts that anything comes through, until a heartbeat is answered.
+    pub fn doubt(&self) {
+        self.doubted.send_replace(true);
+    }
+
+    /// A heartbeat wasn't answered in time; how many that were in a row.
+    pub fn missed(&self) -> u32 {
+        self.missed.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether it is doubtful that anything comes through.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        *self.doubted.borrow()
+    }
+
+    /// Waits until that is doubtful, or isn't any more.
+    pub async fn until_doubted(&self, doubted: bool) {
+        // Never an error: the sender is here.
+        let _ = self
+            .doubted
+            .subscribe()
+            .wait_for(|now| *now == doubted)
+            .await;
     }
 
     /// Forgets heartbeats that nobody waits for any more.
@@ -548,6 +580,9 @@ impl Connection {
             }
             Frame::Pong(beat) => {
                 *self.revision.lock() = beat.revision;
+                // However late it is: the way there and back is whole.
+                self.doubted.send_replace(false);
+                self.missed.store(0, Ordering::Relaxed);
                 if let Some(waiting) = self.beats.lock().remove(&beat.token) {
                     let _ = waiting.send(());
                 }
