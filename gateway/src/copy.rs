@@ -53,6 +53,9 @@ struct Delivery {
     from_peer: Bytes,
 }
 
+/// A socket that is ended by RST, also where its task is given up in the middle.
+struct Unfinished<'a>(Option<&'a TcpStream>);
+
 /// Carries until both directions have ended, one fails, or the connection is cut.
 ///
 /// A side that ends its direction has that passed on while the other direction goes on. What ends
@@ -75,6 +78,7 @@ pub(crate) fn carry(
     tunnel.deliver_to(Arc::clone(&delivery) as Arc<dyn Sink>);
     async move {
         let socket = &delivery.socket;
+        let mut unfinished = Unfinished(Some(socket));
         let end = {
             let both = async {
                 tokio::try_join!(
@@ -92,9 +96,10 @@ pub(crate) fn carry(
                 () = aborted(socket) => End::Aborted,
             }
         };
-        if end != End::Complete {
+        if end == End::Complete {
+            unfinished.0 = None;
+        } else {
             tunnel.reset(end.reason());
-            let _ = socket.set_zero_linger();
         }
         end
     }
@@ -211,6 +216,16 @@ pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
     }
 }
 
+// === impl Unfinished ===
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0 {
+            let _ = socket.set_zero_linger();
+        }
+    }
+}
+
 // === impl Delivery ===
 
 impl Sink for Delivery {
@@ -277,3 +292,6 @@ impl Counters {
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

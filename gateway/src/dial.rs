@@ -7,7 +7,7 @@ use std::sync::Arc;
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -242,6 +242,16 @@ pub(crate) async fn secure(
     });
     let mut stream = stream.await?;
     let (_, session) = stream.get_mut();
+    // Version 1.2 is for the dialect alone; both were agreed at once.
+    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
+    if is_weft && session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(failed(
+            peer,
+            gateway,
+            "tls_version",
+            &"weft/1 wants TLS 1.3",
+        ));
+    }
     session.set_buffer_limit(Some(TLS_BUFFER));
     let chain = session
         .peer_certificates()

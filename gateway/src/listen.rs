@@ -322,6 +322,8 @@ async fn handle(
         made: UnixTime::now(),
     };
     let mut stream = match agreed {
+        // Asked for at first, and not any more when asked again.
+        Agreed::Weft(secured) if !secured.is_weft => return refused("no_protocol", ""),
         Agreed::Weft(secured) => {
             return match timeout(limit, link::start(&state, secured.link, facts)).await {
                 Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),

@@ -209,6 +209,15 @@ async fn open_tunnel(
             text = refused.to_string();
             continue;
         }
+        match timeout(state.config.timeouts.open, connection.room()).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(_) => {
+                count("timeout");
+                let text = "the peer reads nothing".to_owned();
+                return Err((Outcome::PeerUnreachable, text, true));
+            }
+        }
         let tunnel = match connection.open(open.clone(), early) {
             Ok(tunnel) => tunnel,
             Err(OpenError::Unusable) => continue,

@@ -237,6 +237,15 @@ impl ConnectionFacts {
     }
 }
 
+// === impl Tunnels ===
+
+impl Tunnels {
+    /// How many of those open are this side's.
+    fn ours(&self) -> usize {
+        self.open.len().saturating_sub(self.theirs as usize)
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -295,11 +304,10 @@ impl Connection {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         let tunnels = self.tunnels.lock();
-        let ours = tunnels.open.len().saturating_sub(tunnels.theirs as usize);
         !self.closed.is_cancelled()
             && !self.is_going()
             && tunnels.next.is_some()
-            && ours < self.theirs.tunnels as usize
+            && tunnels.ours() < self.theirs.tunnels as usize
     }
 
     /// Whether one of the sides opens no more tunnels.
@@ -325,6 +333,13 @@ impl Connection {
         self.why.lock().clone()
     }
 
+    /// Waits until [`open`](Self::open) may be used; false when the connection is over.
+    ///
+    /// Else clients that say much at once would fill what waits for a peer that is slow just then.
+    pub async fn room(&self) -> bool {
+        self.outbox.room().await.is_ok()
+    }
+
     /// Asks for a tunnel; its answer is still to come. `early` may be sent at once.
     pub fn open(self: &Arc<Self>, open: Open, early: &[u8]) -> Result<Tunnel, OpenError> {
         if !open.via.is_empty() && self.theirs.capabilities & frame::RELAYS == 0 {
@@ -336,7 +351,8 @@ impl Connection {
                 .next
                 .filter(|_| !self.is_going())
                 .ok_or(OpenError::Unusable)?;
-            if self.closed.is_cancelled() {
+            let is_full = tunnels.ours() >= self.theirs.tunnels as usize;
+            if is_full || self.closed.is_cancelled() {
                 return Err(OpenError::Unusable);
             }
             let shared = Arc::new(Shared::new(id, self.theirs.window));
