@@ -143,7 +143,7 @@ async fn row_40_an_exporter_says_which_peers_an_export_is_for() {
     assert_eq!(talk(books, "x").await.unwrap(), "x");
     assert!(talk(import, "x").await.is_err(), "north may not have it");
     north.decides("import", "peer_denied", 1.0).await;
-    pair.east.decides("export", "denied", 1.0).await;
+    pair.east.decides("export", "default_deny", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
