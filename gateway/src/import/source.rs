@@ -209,7 +209,12 @@ async fn open_tunnel(
             text = refused.to_string();
             continue;
         }
-        match timeout(state.config.timeouts.open, connection.room()).await {
+        match timeout(
+            world.timeouts(state.config.timeouts).open,
+            connection.room(),
+        )
+        .await
+        {
             Ok(true) => {}
             Ok(false) => continue,
             Err(_) => {

@@ -62,7 +62,7 @@ async fn row_80_an_allow_that_expires_cuts_just_what_it_allowed() {
     let page: serde_json::Value = serde_json::from_str(&page).unwrap();
     let ended = serde_json::json!([{
         "policy": "AccessPolicy shop/ledger",
-        "origin": "peers/x/ledger.yaml:7 (ending)",
+        "origin": "peers/x/ledger.yaml:7 (first)",
         "expires": end.to_string(),
     }]);
     assert_eq!(page["endedPolicies"], ended);
