@@ -211,7 +211,7 @@ async fn sockets(buffer: u32) -> (TcpStream, TcpStream) {
     let (client, server) = tokio::join!(client, listener.accept());
     let (client, server) = (client.unwrap(), server.unwrap().0);
     for socket in [&client, &server] {
-        crate::listen::prepare(socket);
+        crate::listen::prepare(&SockRef::from(socket));
         if buffer > 0 {
             // Of what is received, a small one would have the kernel wait for more at each turn.
             let socket = SockRef::from(socket);
