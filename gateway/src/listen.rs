@@ -183,7 +183,9 @@ impl Door {
             tokio::select! {
                 biased;
                 permit = next => return permit.ok(),
-                () = sleep_until(began + GRACE) => _ = self.make_room(),
+                () = sleep_until(began + GRACE) => {
+                    self.make_room();
+                }
             }
         }
     }

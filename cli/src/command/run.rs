@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use fabric::api::Duration;
 use fabric::name::PeerName;
 use gateway::{Config, Gateway, StatusProvider};
