@@ -4,6 +4,7 @@
 //! service; what is measured is the CPU time and the memory of the pair, and what the client sees.
 
 pub mod chapter;
+pub mod cipher;
 pub mod descriptors;
 pub mod load;
 pub mod machine;

@@ -78,6 +78,12 @@ impl Work {
         name == kind || name == self.to_string()
     }
 
+    /// Whether it is many bytes in one direction.
+    #[must_use]
+    pub const fn is_bulk(&self) -> bool {
+        matches!(self, Self::Upload(_) | Self::Download(_))
+    }
+
     /// How many operations one unit of the tables is; bulk has none.
     #[must_use]
     pub const fn operations(self) -> f64 {

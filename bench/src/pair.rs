@@ -36,6 +36,8 @@ pub enum Kind {
     Raw,
     /// Two HAProxy without TLS, which leave the bytes in the kernel
     Splice,
+    /// Two HAProxy without TLS, which copy the bytes in and out in blocks of 256 KiB
+    Copy,
     /// Two `weft run`
     Weft,
     /// Two HAProxy
@@ -73,7 +75,7 @@ impl Kind {
             Self::Weft | Self::WeftLarge | Self::WeftCrowded => {
                 run(clean(stage.binary()).arg("--version"))
             }
-            Self::Splice | Self::Haproxy => run(&mut anchor::haproxy_version()),
+            Self::Splice | Self::Copy | Self::Haproxy => run(&mut anchor::haproxy_version()),
             Self::Nginx => run(&mut anchor::nginx_version()),
             Self::EnvoyClusterlink | Self::EnvoyHttp2 => run(&mut anchor::envoy_version(stage)?),
         }
@@ -105,6 +107,7 @@ impl Kind {
                 weft::start(self, &fabric, &own, folder)?
             }
             Self::Splice => anchor()?.splice()?,
+            Self::Copy => anchor()?.copy()?,
             Self::Haproxy => anchor()?.haproxy_pair()?,
             Self::Nginx => anchor()?.nginx_pair()?,
             Self::EnvoyClusterlink => anchor()?.envoy_clusterlink()?,
@@ -130,6 +133,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Raw => "raw",
             Self::Splice => "splice",
+            Self::Copy => "copy",
             Self::Weft => "weft",
             Self::Haproxy => "haproxy",
             Self::Nginx => "nginx",

@@ -17,6 +17,9 @@ pub struct Results {
     pub seconds: f64,
     /// Loads, in the order in which they ran.
     pub cells: Vec<Cell>,
+    /// What sealing and opening a GiB took, in CPU seconds, round by round.
+    #[serde(default)]
+    pub ciphers: Vec<f64>,
     /// Idle tunnels.
     pub memories: Vec<Memory>,
     /// Commits that were brought into force under traffic.

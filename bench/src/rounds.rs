@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use crate::cipher;
 use crate::load::{self, Growth, Span, Work};
 use crate::machine::Machine;
 use crate::pair::{Kind, Pair};
@@ -69,6 +70,7 @@ impl<'a> Rounds<'a> {
         let mut kinds = self.available();
         for round in 0..self.plan.rounds {
             say(&format!("round {} of {}", round + 1, self.plan.rounds));
+            self.results.ciphers.push(cipher::per_gib()?);
             self.measure_loads(round, &kinds).await?;
             self.measure_memory(round, &kinds).await?;
             // Nobody is always the first.

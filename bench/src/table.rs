@@ -18,6 +18,7 @@ pub fn render(results: &Results) -> String {
     [
         place(results),
         aims::render(results),
+        floor(results),
         cpu(results),
         ratios(results),
         rates(results),
@@ -54,6 +55,47 @@ fn place(results: &Results) -> String {
         text.push('\n');
     }
     text + &versions.concat()
+}
+
+/// What a pair with TLS can't go below: each gateway copies the bytes in and out, and one seals them
+/// and the other opens them.
+fn floor(results: &Results) -> String {
+    let works = works(results).into_iter().filter(Work::is_bulk);
+    let columns = [
+        "copied",
+        "sealed and opened",
+        "both",
+        "weft",
+        "weft beside both",
+    ];
+    let mut table = Table::new(
+        "What carrying a GiB takes at least, in CPU seconds: a pair that only copies, and the cipher",
+        "load",
+        columns.into_iter().map(str::to_owned),
+    );
+    let mut rows = 0;
+    for work in works {
+        let spread = |kind| results.spread(kind, work, Outcome::cpu_per_unit);
+        let cipher = Spread::of(results.ciphers.iter().copied());
+        if let (Some(copied), Some(cipher), Some(weft)) =
+            (spread(Kind::Copy), cipher, spread(Kind::Weft))
+        {
+            let both = copied.median + cipher.median;
+            let cells = [
+                copied.to_string(),
+                cipher.to_string(),
+                digits(both),
+                weft.to_string(),
+                digits(weft.median / both),
+            ];
+            rows += 1;
+            table.row(work.to_string(), cells.into_iter().map(Some));
+        }
+    }
+    match rows {
+        0 => String::new(),
+        _ => table.text,
+    }
 }
 
 fn cpu(results: &Results) -> String {

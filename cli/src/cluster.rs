@@ -1,6 +1,8 @@
 //! What the commands have in common that talk to a cluster: where it is, and how their processes run.
 
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::{env, io, thread};
 
 use anyhow::{Context as _, bail};
 use reconciler::kubernetes::cache::WATCH_SECONDS;
@@ -99,13 +101,26 @@ pub(crate) fn install_cryptography() -> anyhow::Result<()> {
 pub(crate) fn run_role(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<u8> {
     install_cryptography()?;
     open_more();
-    tokio::runtime::Builder::new_multi_thread()
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // Without the variable the runtime takes a thread for each processor.
+    if env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(workers(thread::available_parallelism()));
+    }
+    runtime
         .enable_all()
         .thread_name("weft")
         .build()
         .context("cannot start the runtime")?
         .block_on(role)?;
     Ok(crate::exit::DONE)
+}
+
+/// How many threads carry traffic: one for every two processors.
+///
+/// Half of the work is the kernel's, which it does as well beside them; and a thread that is woken
+/// for what another one is about to do costs more than it carries (`docs/benchmarks.md`).
+fn workers(processors: io::Result<NonZero<usize>>) -> usize {
+    processors.map_or(1, NonZero::get).div_ceil(2)
 }
 
 /// Lets the process open as many descriptors as it may: the limit at the start is there for
@@ -125,4 +140,16 @@ fn open_more() {
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_two_processors_have_a_thread_for_traffic() {
+        let workers = |processors| workers(Ok(NonZero::new(processors).unwrap()));
+        assert_eq!([1, 2, 3, 4, 16].map(workers), [1, 1, 2, 2, 8]);
+        assert_eq!(super::workers(Err(io::ErrorKind::Unsupported.into())), 1);
+    }
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fabric::api::{self, Limits};
 use fabric::cluster::Cluster;
 use http::Uri;
 use tokio::sync::watch;
@@ -80,7 +81,7 @@ pub struct IdentityFiles {
     pub key: PathBuf,
 }
 
-/// How long things may take.
+/// How long things may take where the snapshot's limits say nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// The TLS handshake and the hello: several round trips around the world, and a loss.
@@ -91,8 +92,6 @@ pub struct Timeouts {
     pub open: Duration,
     /// Connecting to an exported service, resolution included.
     pub connect: Duration,
-    /// A heartbeat's answer.
-    pub heartbeat: Duration,
 }
 
 /// A JSON value that the caller wants to see under `status` in `/snapshot`.
@@ -172,6 +171,23 @@ impl fmt::Display for OtlpEndpoint {
 
 // === impl Timeouts ===
 
+impl Timeouts {
+    /// How long things may take by the limits of a snapshot.
+    #[must_use]
+    pub(crate) fn of(self, limits: &Limits) -> Self {
+        let or = |said: api::Duration, otherwise| match said.is_zero() {
+            true => otherwise,
+            false => said.get(),
+        };
+        Self {
+            handshake: self.handshake,
+            dial: or(limits.dial_timeout, self.dial),
+            open: or(limits.open_timeout, self.open),
+            connect: or(limits.connect_timeout, self.connect),
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -179,7 +195,6 @@ impl Default for Timeouts {
             dial: Duration::from_secs(5),
             open: Duration::from_secs(10),
             connect: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(3),
         }
     }
 }

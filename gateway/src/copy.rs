@@ -34,6 +34,11 @@ thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; MAX_TURN]);
 }
 
+/// Lends the thread's buffer, or a part of it.
+pub(crate) fn with_buffer<T>(most: usize, f: impl FnOnce(&mut [u8]) -> T) -> T {
+    READ.with_borrow_mut(|buffer| f(buffer.get_mut(..most).unwrap_or_default()))
+}
+
 /// The counters of one side.
 #[derive(Clone, Debug)]
 pub(crate) struct Counters {
@@ -48,46 +53,56 @@ struct Delivery {
     from_peer: Bytes,
 }
 
+/// A socket that is ended by RST, also where its task is given up in the middle.
+struct Unfinished<'a>(Option<&'a TcpStream>);
+
 /// Carries until both directions have ended, one fails, or the connection is cut.
 ///
 /// A side that ends its direction has that passed on while the other direction goes on. What ends
 /// otherwise is ended by RST, so that nobody takes a part for the whole.
-pub(crate) async fn carry(
+///
+/// What it returns is nearly all that an idle connection costs, so it holds what it needs once: an
+/// `async fn` has room for each argument twice.
+pub(crate) fn carry(
     socket: TcpStream,
     tunnel: Tunnel,
     entry: &Arc<Entry>,
     counters: &Counters,
     quiet: Quiet,
-) -> End {
+) -> impl Future<Output = End> {
     let delivery = Arc::new(Delivery {
         socket,
         entry: Arc::clone(entry),
         from_peer: counters.from_peer.clone(),
     });
-    let socket = &delivery.socket;
     tunnel.deliver_to(Arc::clone(&delivery) as Arc<dyn Sink>);
-    let end = {
-        let both = async {
-            tokio::try_join!(
-                inwards(socket, &tunnel, entry),
-                outwards(socket, &tunnel, entry, counters),
-            )
+    async move {
+        let socket = &delivery.socket;
+        let mut unfinished = Unfinished(Some(socket));
+        let end = {
+            let both = async {
+                tokio::try_join!(
+                    inwards(socket, &tunnel, entry),
+                    outwards(socket, &tunnel, entry, counters),
+                )
+            };
+            tokio::select! {
+                biased;
+                result = both => result.map_or_else(|end| end, |_| End::Complete),
+                end = entry.until_cut() => end,
+                () = idled(entry, quiet) => End::Idle,
+                // A direction that is over or waits for the other side notices neither.
+                broken = tunnel.broken() => broken.into(),
+                () = aborted(socket) => End::Aborted,
+            }
         };
-        tokio::select! {
-            biased;
-            result = both => result.map_or_else(|end| end, |_| End::Complete),
-            end = entry.until_cut() => end,
-            () = idled(entry, quiet) => End::Idle,
-            // A direction that is over or waits for the other side notices neither.
-            broken = tunnel.broken() => broken.into(),
-            () = aborted(socket) => End::Aborted,
+        if end == End::Complete {
+            unfinished.0 = None;
+        } else {
+            tunnel.reset(end.reason());
         }
-    };
-    if end != End::Complete {
-        tunnel.reset(end.reason());
-        let _ = socket.set_zero_linger();
+        end
     }
-    end
 }
 
 async fn outwards(
@@ -132,8 +147,7 @@ fn read<E>(
     most: usize,
     send: impl FnOnce(&[u8]) -> Result<(), E>,
 ) -> (io::Result<usize>, Result<(), E>) {
-    READ.with_borrow_mut(|buffer| {
-        let room = buffer.get_mut(..most).unwrap_or_default();
+    with_buffer(most, |room| {
         // A read that leaves room was the last for now: the next would only find that out.
         let mut last = None;
         let read = socket.try_io(Interest::READABLE, || {
@@ -198,6 +212,16 @@ pub(crate) async fn idled(entry: &Entry, limit: Quiet) {
         };
         if !limit.is_zero() && since.elapsed() >= limit {
             return;
+        }
+    }
+}
+
+// === impl Unfinished ===
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.0 {
+            let _ = socket.set_zero_linger();
         }
     }
 }
@@ -268,3 +292,6 @@ impl Counters {
         entry.to_peer.fetch_add(length as u64, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

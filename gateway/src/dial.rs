@@ -7,8 +7,9 @@ use std::sync::Arc;
 use fabric::api::Gateway;
 use fabric::name::PeerName;
 use fabric::snapshot::Remote;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -26,17 +27,39 @@ use crate::tunnel::{Connection, ConnectionFacts, Link};
 use crate::world::World;
 
 /// A usable connection to a peer: one that is there, or a new one.
+///
+/// One that is doubted is left alone while another one is dialled, unless it answers after all or
+/// there is nothing to dial.
 pub(crate) async fn connection(
     state: &Arc<State>,
     remote: &Remote,
 ) -> Result<Arc<Connection>, DialError> {
     let peer = &remote.peer.name;
-    if let Some((connection, is_crowded)) = state.pool.pick(peer) {
-        if is_crowded && !remote.gateways.is_empty() {
-            let _ = start(state, peer);
+    let picked = state.pool.pick(peer);
+    let doubted = match picked {
+        Some((connection, is_crowded)) if !connection.is_doubted() => {
+            if is_crowded && !remote.gateways.is_empty() {
+                let _ = start(state, peer);
+            }
+            return Ok(connection);
         }
-        return Ok(connection);
+        picked => picked.map(|(connection, _)| connection),
+    };
+    let Some(doubted) = doubted else {
+        return fresh(state, remote).await;
+    };
+    if remote.gateways.is_empty() || !state.pool.may_dial(peer) {
+        return Ok(doubted);
     }
+    tokio::select! {
+        fresh = fresh(state, remote) => fresh,
+        () = doubted.until_doubted(false) => Ok(doubted),
+    }
+}
+
+/// A new connection to a peer, or one that somebody else has dialled meanwhile.
+async fn fresh(state: &Arc<State>, remote: &Remote) -> Result<Arc<Connection>, DialError> {
+    let peer = &remote.peer.name;
     if remote.gateways.is_empty() {
         return Err(DialError {
             reason: "no_gateway",
@@ -123,16 +146,24 @@ async fn dial(state: &Arc<State>, peer: &PeerName) -> Dialled {
         .remotes
         .get(peer)
         .ok_or_else(|| error("unknown_peer", "the peer isn't part of the fabric"))?;
-    each(&remote.gateways, |gateway| {
+    let live = state.pool.of(peer);
+    let is_doubted = |gateway: &Gateway| {
+        let at_it =
+            |connection: &&Arc<Connection>| connection.facts().gateway.as_ref() == Some(gateway);
+        live.iter().filter(at_it).any(|other| other.is_doubted())
+    };
+    each(&remote.gateways, is_doubted, |gateway| {
         dial_one(state, &world, peer, gateway)
     })
     .await
     .map(|_| ())
 }
 
-/// Tries all gateways of a peer, one a little after the other, until one succeeds.
+/// Tries all gateways of a peer, one a little after the other, until one succeeds; those that are
+/// doubted come last.
 pub(crate) async fn each<T, F: Future<Output = Result<T, DialError>>>(
     gateways: &[Gateway],
+    is_doubted: impl Fn(&Gateway) -> bool,
     attempt: impl Fn(Gateway) -> F,
 ) -> Result<T, DialError> {
     let none = || DialError {
@@ -145,6 +176,7 @@ pub(crate) async fn each<T, F: Future<Output = Result<T, DialError>>>(
     }
     let start = rand::random_range(0..gateways.len());
     gateways.rotate_left(start);
+    gateways.sort_by_cached_key(is_doubted);
     let attempts: Vec<_> = gateways
         .into_iter()
         .map(|gateway| Box::pin(attempt(gateway)))
@@ -176,7 +208,7 @@ async fn dial_one(
         // It could have been another dialect, so the stream has its protection already.
         (Link::plain(stream), facts)
     } else {
-        let (socket, address) = socket(state, peer, &gateway).await?;
+        let (socket, address) = socket(state, world, peer, &gateway).await?;
         let secured = of_gateway(state, world, peer, &gateway, |config| {
             handshake::connect(config, tls::server_name(peer), socket)
         });
@@ -204,12 +236,22 @@ pub(crate) async fn secure(
     peer: &PeerName,
     gateway: &Gateway,
 ) -> Result<(TlsStream<TcpStream>, ConnectionFacts), DialError> {
-    let (socket, address) = socket(state, peer, gateway).await?;
+    let (socket, address) = socket(state, world, peer, gateway).await?;
     let stream = of_gateway(state, world, peer, gateway, |config| {
         TlsConnector::from(config).connect(tls::server_name(peer), socket)
     });
     let mut stream = stream.await?;
     let (_, session) = stream.get_mut();
+    // Version 1.2 is for the dialect alone; both were agreed at once.
+    let is_weft = session.alpn_protocol() == Some(ALPN_WEFT);
+    if is_weft && session.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Err(failed(
+            peer,
+            gateway,
+            "tls_version",
+            &"weft/1 wants TLS 1.3",
+        ));
+    }
     session.set_buffer_limit(Some(TLS_BUFFER));
     let chain = session
         .peer_certificates()
@@ -255,11 +297,12 @@ fn failed(
 /// A TCP connection to one of a peer's gateways, and to which address.
 async fn socket(
     state: &State,
+    world: &World,
     peer: &PeerName,
     gateway: &Gateway,
 ) -> Result<(TcpStream, SocketAddr), DialError> {
     let error = |reason, text: &dyn std::fmt::Display| failed(peer, gateway, reason, text);
-    let timeouts = &state.config.timeouts;
+    let timeouts = world.timeouts(state.config.timeouts);
     let connect = async {
         let addresses = state
             .resolve_gateways
@@ -278,7 +321,7 @@ async fn socket(
         Ok(Err(failure)) => return Err(error("connect", &failure)),
         Err(_) => return Err(error("connect_timeout", &"timed out")),
     };
-    prepare(&socket);
+    prepare(&SockRef::from(&socket));
     Ok((socket, address))
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use fabric::snapshot::Export;
 use rand::Rng as _;
+use socket2::SockRef;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -41,7 +42,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
         rule: None,
         snapshot: world.as_deref().map(|world| &*world.snapshot),
         address: None,
-        client: open.client.as_ref(),
+        client: open.client.as_deref(),
         import: None,
         peer: Some(&peer),
         export: Some(&open.export),
@@ -83,7 +84,7 @@ pub(crate) async fn serve(state: Arc<State>, tunnel: Tunnel, open: Open) {
             return refuse(&record, tunnel);
         }
     };
-    let (outcome, rule) = judge::inbound(snapshot, open.client.as_ref(), &peer, &open.export);
+    let (outcome, rule) = judge::inbound(snapshot, open.client.as_deref(), &peer, &open.export);
     record.outcome = outcome;
     record.rule = rule;
     if outcome != Outcome::Allowed {
@@ -203,13 +204,13 @@ pub(crate) async fn connect(
             .await
             .map_err(|last| last.unwrap_or_else(|| unreachable(&host, port, &none)))
     };
-    let (socket, address) = timeout(state.config.timeouts.connect, connect)
+    let (socket, address) = timeout(world.timeouts(state.config.timeouts).connect, connect)
         .await
         .unwrap_or_else(|_| {
             let error = io::Error::from(io::ErrorKind::TimedOut);
             Err(unreachable(&host, port, &error))
         })?;
-    prepare(&socket);
+    prepare(&SockRef::from(&socket));
     Ok((socket, export.host.clone(), address))
 }
 

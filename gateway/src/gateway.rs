@@ -353,7 +353,7 @@ impl Follower {
                     () = changed(&mut cluster) => {
                         // A Pod is another one, or has other labels: what lives by it is judged anew.
                         if let Some(world) = self.state.world() {
-                            let cut = self.state.live.judge(&world);
+                            let (_, cut) = judge(&self.state, Some(world)).await;
                             self.state.metrics.connections_cut.inc_by(cut as u64);
                         }
                         continue;
@@ -392,11 +392,7 @@ impl Follower {
         }
         state.swap(world.clone());
         // First what takes access away.
-        let gone = link::judge(state, world.as_deref());
-        let cut = match &world {
-            Some(world) => state.live.judge(world),
-            None => state.live.cut_all(End::NoLongerAllowed),
-        };
+        let (gone, cut) = judge(state, world.clone()).await;
         let took = started.elapsed();
         state.metrics.judged.observe(took.as_secs_f64());
         state.metrics.connections_cut.inc_by(cut as u64);
@@ -486,6 +482,25 @@ impl Follower {
             }
         }
     }
+}
+
+/// Cuts what a snapshot doesn't allow; how many connections with gateways and of clients that were.
+///
+/// Beside the threads that carry traffic, since it takes milliseconds where there are thousands.
+async fn judge(state: &Arc<State>, world: Option<Arc<World>>) -> (usize, usize) {
+    let judging = Arc::clone(state);
+    let judged = tokio::task::spawn_blocking(move || {
+        let gone = link::judge(&judging, world.as_deref());
+        let cut = match &world {
+            Some(world) => judging.live.judge(world),
+            None => judging.live.cut_all(End::NoLongerAllowed),
+        };
+        (gone, cut)
+    });
+    judged.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "connections can't be judged, and are all cut");
+        (0, state.live.cut_all(End::NoLongerAllowed))
+    })
 }
 
 /// The names of the rules that aren't among others, for people; none where there is none.

@@ -21,8 +21,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A whole request with its answer, however slowly the other side reads.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Answers one request, whose sender is known already, with at most so many bytes of header.
-pub async fn serve<S>(stream: S, header: usize, count: impl Fn() + Send)
+/// Answers one request, whose sender is known already, with at most so many bytes of header; false
+/// where there were more.
+pub async fn serve<S>(stream: S, header: usize, count: impl Fn() + Send) -> bool
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -40,9 +41,13 @@ where
         .serve_connection(TokioIo::new(stream), service);
     match timeout(HTTP_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "http connection ended"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "http connection ended");
+            return !error.is_parse_too_large();
+        }
         Err(_) => tracing::debug!("http connection took too long"),
     }
+    true
 }
 
 fn answer(request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -1,15 +1,18 @@
 //! Whether peers answer, watched by one task per peer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use fabric::api::Heartbeat;
 use fabric::name::PeerName;
 use fabric::snapshot::{Remote, Snapshot};
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::compat;
@@ -23,10 +26,40 @@ use crate::tunnel::connection::Closed;
 /// The shortest time between two heartbeats, whatever the snapshot says.
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// A connection is doubted when this part of the time for an answer is over.
+const DOUBT: u32 = 3;
+
 /// The tasks that watch peers.
 #[derive(Debug, Default)]
 pub(crate) struct Heartbeats {
     running: BTreeMap<PeerName, (CancellationToken, JoinHandle<()>)>,
+}
+
+/// The heartbeats of one peer's connections.
+///
+/// Each connection has one under way at a time. What answers at once isn't held up by what doesn't:
+/// its answer is waited for beside the next heartbeats of the others.
+#[derive(Default)]
+struct Beats {
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
+    /// The connections that have one under way, by their own identity.
+    asked: HashSet<usize>,
+}
+
+/// What comes of a heartbeat over one connection.
+enum Event {
+    /// It should have been answered by now, and still may be.
+    Late(Arc<Connection>, Asked),
+    /// It was answered after so long, or wasn't.
+    Over(Arc<Connection>, Option<Duration>),
+}
+
+/// A heartbeat that is to be answered in time.
+struct Asked {
+    at: Instant,
+    /// How long it still has once it is late.
+    rest: Duration,
+    answer: Pin<Box<dyn Future<Output = Option<()>> + Send>>,
 }
 
 // === impl Heartbeats ===
@@ -70,8 +103,8 @@ impl Heartbeats {
 }
 
 async fn watch(state: &Arc<State>, peer: &PeerName) {
-    // How many heartbeats in a row each connection didn't answer, by its own identity.
-    let mut missed = HashMap::new();
+    let mut beats = Beats::default();
+    let mut is_first = true;
     loop {
         let Some(world) = state.world() else { return };
         let Some(remote) = world.snapshot.remotes.get(peer) else {
@@ -79,7 +112,12 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
         };
         let heartbeat = &world.snapshot.heartbeat;
         let started = Instant::now();
-        let result = beat(state, remote, heartbeat.down, &mut missed).await;
+        // The first one decides at once, and so may take as long as connecting does.
+        let limit = match std::mem::take(&mut is_first) {
+            true => None,
+            false => Some(heartbeat.timeout.get()),
+        };
+        let result = beats.beat(state, remote, heartbeat, limit).await;
         let failure = result.as_ref().err().cloned().unwrap_or_default();
         let changed = state
             .reach
@@ -97,68 +135,138 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
             gauge.set(i64::from(reachable));
         }
         let interval = heartbeat.interval.get().max(SHORTEST);
+        let down = heartbeat.down;
         drop(world);
         // From one to the next, however long this one waited for its answer.
         let rest = interval.saturating_sub(started.elapsed());
-        tokio::time::sleep(rest.max(SHORTEST)).await;
+        beats.rest(rest.max(SHORTEST), down).await;
     }
 }
 
-/// One heartbeat over every connection of the peer; one answer is enough.
-async fn beat(
-    state: &Arc<State>,
-    remote: &Remote,
-    down: u32,
-    missed: &mut HashMap<usize, u32>,
-) -> Result<Duration, String> {
-    let peer = &remote.peer.name;
-    if compat::import::applies(state, remote)
-        && let Some(result) = compat::import::beat(state, remote).await
-    {
-        return result;
-    }
-    let mut failure = None;
-    if state.pool.pick(peer).is_none() {
-        failure = dial::connection(state, remote).await.err();
-    }
-    let connections = state.pool.of(peer);
-    let revision = link::revision(state);
-    let limit = state.config.timeouts.heartbeat;
-    let answers = connections.iter().map(|connection| {
-        let revision = revision.clone();
-        async move {
-            let started = Instant::now();
-            let answer = timeout(limit, connection.ping(revision)).await;
-            connection.forget_beats();
-            let round_trip = answer.ok().flatten().map(|()| started.elapsed());
-            (connection, round_trip)
+// === impl Beats ===
+
+impl Beats {
+    /// One heartbeat over every connection of the peer; one answer is enough.
+    async fn beat(
+        &mut self,
+        state: &Arc<State>,
+        remote: &Remote,
+        heartbeat: &Heartbeat,
+        limit: Option<Duration>,
+    ) -> Result<Duration, String> {
+        let peer = &remote.peer.name;
+        if compat::import::applies(state, remote)
+            && let Some(result) = compat::import::beat(state, remote).await
+        {
+            return result;
         }
-    });
-    let answers = join_all(answers).await;
-    let identity = |connection: &Arc<Connection>| Arc::as_ptr(connection) as usize;
-    missed.retain(|known, _| connections.iter().any(|other| identity(other) == *known));
-    let mut fastest: Option<Duration> = None;
-    for (connection, round_trip) in answers {
-        let missed = missed.entry(identity(connection)).or_insert(0);
-        if let Some(round_trip) = round_trip {
-            *missed = 0;
-            // One that takes no more tunnels doesn't make the peer reachable.
-            if connection.is_going() {
-                continue;
+        let revision = link::revision(state);
+        for connection in state.pool.of(peer) {
+            self.ask(connection, revision.clone(), heartbeat);
+        }
+        let mut failure = None;
+        let mut dial = pin!(dial::connection(state, remote));
+        let mut is_dialled = false;
+        let mut over = pin!(async {
+            match limit {
+                Some(limit) => sleep(limit).await,
+                None => std::future::pending().await,
             }
-            fastest = Some(fastest.map_or(round_trip, |fastest| fastest.min(round_trip)));
-            continue;
+        });
+        loop {
+            // Beside those that are silent: the peer may have another gateway.
+            let picked = state.pool.pick(peer);
+            let is_doubtful = picked.is_none_or(|(connection, _)| connection.is_doubted());
+            let is_dialling = is_doubtful && !is_dialled;
+            if self.under_way.is_empty() && !is_dialling {
+                break;
+            }
+            tokio::select! {
+                biased;
+                Some(event) = self.under_way.next() => {
+                    if let Some(round_trip) = self.note(event, heartbeat.down) {
+                        return Ok(round_trip);
+                    }
+                }
+                dialled = &mut dial, if is_dialling => {
+                    is_dialled = true;
+                    match dialled {
+                        Ok(connection) => self.ask(connection, revision.clone(), heartbeat),
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                () = &mut over => break,
+            }
         }
-        *missed += 1;
-        if *missed >= down {
+        Err(failure.map_or_else(
+            || "heartbeats weren't answered".to_owned(),
+            |error| error.to_string(),
+        ))
+    }
+
+    /// Rests until the next heartbeat, with an eye on those that are under way.
+    async fn rest(&mut self, rest: Duration, down: u32) {
+        let mut over = pin!(sleep(rest));
+        loop {
+            tokio::select! {
+                () = &mut over => return,
+                Some(event) = self.under_way.next() => {
+                    self.note(event, down);
+                }
+            }
+        }
+    }
+
+    /// Sends a heartbeat over a connection, unless one is under way.
+    fn ask(&mut self, connection: Arc<Connection>, revision: String, heartbeat: &Heartbeat) {
+        if !self.asked.insert(identity(&connection)) {
+            return;
+        }
+        let limit = heartbeat.timeout.get();
+        let soon = limit / DOUBT;
+        let asked = Asked {
+            at: Instant::now(),
+            rest: limit.saturating_sub(soon),
+            answer: {
+                let connection = Arc::clone(&connection);
+                Box::pin(async move { connection.ping(revision).await })
+            },
+        };
+        self.under_way.push(Box::pin(async move {
+            let mut asked = asked;
+            match timeout(soon, &mut asked.answer).await {
+                Ok(answer) => Event::Over(connection, answer.map(|()| asked.at.elapsed())),
+                Err(_) => Event::Late(connection, asked),
+            }
+        }));
+    }
+
+    /// Takes note of what came of a heartbeat; the round trip, where it says that the peer is there.
+    fn note(&mut self, event: Event, down: u32) -> Option<Duration> {
+        let (connection, round_trip) = match event {
+            Event::Late(connection, asked) => {
+                connection.doubt();
+                self.under_way.push(Box::pin(async move {
+                    let answer = timeout(asked.rest, asked.answer).await;
+                    let answer = answer.ok().flatten();
+                    Event::Over(connection, answer.map(|()| asked.at.elapsed()))
+                }));
+                return None;
+            }
+            Event::Over(connection, round_trip) => (connection, round_trip),
+        };
+        connection.forget_beats();
+        self.asked.remove(&identity(&connection));
+        if round_trip.is_none() && connection.missed() >= down {
             // Dead without a word: its tunnels shall know.
             connection.close(Closed::Silent);
         }
+        // One that takes no more tunnels doesn't make the peer reachable.
+        round_trip.filter(|_| !connection.is_going())
     }
-    fastest.ok_or_else(|| {
-        failure.map_or_else(
-            || "heartbeats weren't answered".to_owned(),
-            |error| error.to_string(),
-        )
-    })
+}
+
+/// What tells a connection from another as long as a heartbeat of it is under way.
+fn identity(connection: &Arc<Connection>) -> usize {
+    Arc::as_ptr(connection) as usize
 }

@@ -34,6 +34,7 @@ mod resolve;
 mod simulation;
 mod state;
 mod tls;
+mod told;
 mod trace;
 pub mod tunnel;
 mod world;

@@ -32,6 +32,10 @@ pub(crate) const CONNECTIONS_PER_PEER: usize = 64;
 /// Connections that this gateway opens to one peer, so that a loss delays a part of the tunnels.
 pub(crate) const DIALLED_PER_PEER: usize = 4;
 
+/// Connections that this gateway opened to one peer and that don't answer, beside which others are
+/// opened: they are given up when they have missed a few heartbeats.
+pub(crate) const DOUBTED_PER_PEER: usize = 4;
+
 /// Tunnels on a connection from which on another one is opened.
 pub(crate) const SPREAD_FROM: usize = 16;
 
@@ -69,6 +73,7 @@ pub(crate) enum Limit {
     NewConnectionsPerExport,
     TunnelsPerPeer,
     MessageBytes,
+    HeaderBytes,
     Handshakes,
     HandshakesPerAddress,
     ConnectionsPerPeer,
@@ -143,7 +148,7 @@ pub(crate) fn time(built_in: Duration, configured: api::Duration) -> Duration {
 
 impl Limit {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::ConnectionsPerImport,
         Self::ConnectionsPerExport,
         Self::ConnectionsPerClient,
@@ -151,6 +156,7 @@ impl Limit {
         Self::NewConnectionsPerExport,
         Self::TunnelsPerPeer,
         Self::MessageBytes,
+        Self::HeaderBytes,
         Self::Handshakes,
         Self::HandshakesPerAddress,
         Self::ConnectionsPerPeer,
@@ -167,6 +173,7 @@ impl Limit {
             Self::NewConnectionsPerExport => "new_connections_per_export",
             Self::TunnelsPerPeer => "tunnels_per_peer",
             Self::MessageBytes => "message_bytes",
+            Self::HeaderBytes => "header_bytes",
             Self::Handshakes => "handshakes",
             Self::HandshakesPerAddress => "handshakes_per_address",
             Self::ConnectionsPerPeer => "connections_per_peer",
@@ -184,6 +191,7 @@ impl Limit {
             Self::NewConnectionsPerExport => "new connections of the export",
             Self::TunnelsPerPeer => "tunnels of the peer",
             Self::MessageBytes => "bytes of the message",
+            Self::HeaderBytes => "bytes of the header",
             Self::Handshakes => "handshakes in progress",
             Self::HandshakesPerAddress => "handshakes of the address",
             Self::ConnectionsPerPeer => "connections of the peer",

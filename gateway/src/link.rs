@@ -186,7 +186,8 @@ pub(crate) fn addresses(state: &State, peer: &PeerName) -> Vec<String> {
 // === impl Serve ===
 
 impl Accept for Serve {
-    fn accept(&self, tunnel: Tunnel, open: Open) {
+    fn accept(&self, tunnel: Tunnel, mut open: Open) {
+        open.client = open.client.map(|client| self.0.told.share(client));
         let serve = Box::pin(export::serve(Arc::clone(&self.0), tunnel, open));
         let stop = self.0.stop.clone();
         self.0.serving.spawn(async move {

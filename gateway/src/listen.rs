@@ -62,6 +62,8 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Whatever is accepted has it from here: four system calls fewer for each.
+    prepare(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(limits::BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -71,10 +73,7 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) async fn accept(state: &State, listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((socket, address)) => {
-                prepare(&socket);
-                return (socket, address);
-            }
+            Ok(accepted) => return accepted,
             // Its own failure, and no reason to let the next one wait.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -90,12 +89,12 @@ pub(crate) async fn accept(state: &State, listener: &TcpListener) -> (TcpStream,
 }
 
 /// No waiting for more to send, and a sign of life now and then where nothing is sent.
-pub(crate) fn prepare(socket: &TcpStream) {
-    let _ = socket.set_nodelay(true);
+pub(crate) fn prepare(socket: &SockRef<'_>) {
+    let _ = socket.set_tcp_nodelay(true);
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15));
-    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_keepalive(&keepalive);
 }
 
 /// What may be in progress at the gateway's port at a time.
@@ -323,6 +322,8 @@ async fn handle(
         made: UnixTime::now(),
     };
     let mut stream = match agreed {
+        // Asked for at first, and not any more when asked again.
+        Agreed::Weft(secured) if !secured.is_weft => return refused("no_protocol", ""),
         Agreed::Weft(secured) => {
             return match timeout(limit, link::start(&state, secured.link, facts)).await {
                 Ok(Ok(_)) => state.metrics.handshake("accept", "ok"),
@@ -351,7 +352,10 @@ async fn handle(
     };
     state.metrics.handshake("accept", "ok");
     let header = limits::size(limits::HEADER_BYTES, limits.header_bytes);
-    health::serve(*stream, header, || _ = state.metrics.http_requests.inc()).await;
+    let count = || _ = state.metrics.http_requests.inc();
+    if !health::serve(*stream, header, count).await {
+        state.metrics.limit(Limit::HeaderBytes);
+    }
 }
 
 #[cfg(test)]
@@ -361,13 +365,15 @@ mod tests {
     #[tokio::test]
     async fn row_90_connections_show_signs_of_life_where_nothing_is_sent() {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
-        let socket = socket.unwrap();
-        prepare(&socket);
-        assert!(socket.nodelay().unwrap());
-        let socket = SockRef::from(&socket);
-        assert!(socket.keepalive().unwrap());
-        assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
-        assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
+        let dialled = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let dialled = dialled.unwrap();
+        prepare(&SockRef::from(&dialled));
+        let (accepted, _) = listener.accept().await.unwrap();
+        for socket in [SockRef::from(&dialled), SockRef::from(&accepted)] {
+            assert!(socket.tcp_nodelay().unwrap());
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap().as_secs(), 60);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap().as_secs(), 15);
+        }
     }
 }

@@ -10,7 +10,7 @@ use fabric::attributes::Client;
 use fabric::name::{ObjectName, PeerName};
 use fabric::snapshot::{Export, Snapshot};
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use crate::decision::{End, Outcome};
 use crate::judge;
@@ -29,7 +29,8 @@ pub(crate) struct Live {
 pub(crate) struct Entry {
     id: u64,
     subject: Subject,
-    cut: CancellationToken,
+    /// That there is a reason; for whoever carries the bytes, who is one.
+    cut: Notify,
     why: OnceLock<End>,
     /// Bytes to the other gateway.
     pub to_peer: AtomicU64,
@@ -60,7 +61,7 @@ pub(crate) enum Subject {
         /// The peer.
         peer: PeerName,
         /// The client, as the peer tells it.
-        client: Option<Client>,
+        client: Option<Arc<Client>>,
         /// The export.
         export: ObjectName,
         /// The host that the export aims at; none for a Service of the cluster.
@@ -73,7 +74,7 @@ pub(crate) enum Subject {
         /// The peer.
         peer: PeerName,
         /// The client, as the peer tells it.
-        client: Option<Client>,
+        client: Option<Arc<Client>>,
         /// The export.
         export: ObjectName,
         /// The import.
@@ -132,7 +133,7 @@ impl Subject {
                 if export.host != *host || !is_offered(world, export, *target) {
                     return false;
                 }
-                judge::inbound(snapshot, client.as_ref(), peer, name).0
+                judge::inbound(snapshot, client.as_deref(), peer, name).0
             }
             Self::Relay {
                 peer,
@@ -146,7 +147,7 @@ impl Subject {
                     let relayed = world.relayed(export);
                     relayed.is_some_and(|relayed| relayed.name == *import)
                 });
-                let client = client.as_ref();
+                let client = client.as_deref();
                 match judge::inbound(snapshot, client, peer, name).0 {
                     Outcome::Allowed if is_relayed => {
                         judge_source(snapshot, client, import, (to, source))
@@ -195,7 +196,7 @@ impl Live {
         let entry = Arc::new(Entry {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             subject,
-            cut: CancellationToken::new(),
+            cut: Notify::new(),
             why: OnceLock::new(),
             to_peer: AtomicU64::new(0),
             from_peer: AtomicU64::new(0),
@@ -255,14 +256,18 @@ impl Entry {
     /// Cuts the connection; false when it was cut already.
     pub(crate) fn cut(&self, why: End) -> bool {
         let first = self.why.set(why).is_ok();
-        self.cut.cancel();
+        self.cut.notify_one();
         first
     }
 
     /// Waits until the connection is cut.
     pub(crate) async fn until_cut(&self) -> End {
-        self.cut.cancelled().await;
-        self.why.get().copied().unwrap_or(End::NoLongerAllowed)
+        loop {
+            if let Some(why) = self.why.get() {
+                return *why;
+            }
+            self.cut.notified().await;
+        }
     }
 
     /// What a decision about the connection looks at.

@@ -7,7 +7,7 @@ use fabric::name::PeerName;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::limits::{CONNECTIONS_PER_PEER, DIALLED_PER_PEER, SPREAD_FROM};
+use crate::limits::{CONNECTIONS_PER_PEER, DIALLED_PER_PEER, DOUBTED_PER_PEER, SPREAD_FROM};
 use crate::tunnel::Connection;
 
 /// The live connections to other gateways.
@@ -76,7 +76,8 @@ impl Pool {
         }
     }
 
-    /// The usable connection with the fewest tunnels, and whether another one should be opened.
+    /// The usable connection with the fewest tunnels, and whether another one should be opened; one
+    /// that is doubted only where there is no other.
     #[must_use]
     pub(crate) fn pick(&self, peer: &PeerName) -> Option<(Arc<Connection>, bool)> {
         let peers = self.peers.lock();
@@ -85,7 +86,7 @@ impl Pool {
             .live
             .iter()
             .filter(|connection| connection.is_usable())
-            .min_by_key(|connection| connection.load())?;
+            .min_by_key(|connection| (connection.is_doubted(), connection.load()))?;
         let is_crowded = best.load() >= SPREAD_FROM && of_peer.may_dial();
         Some((Arc::clone(best), is_crowded))
     }
@@ -150,12 +151,15 @@ impl Pool {
 // === impl Connections ===
 
 impl Connections {
-    /// Those that take no more tunnels don't count: what replaces them must have room.
+    /// Those that take no more tunnels don't count: what replaces them must have room. Nor do those
+    /// that are doubted, up to as many.
     fn may_dial(&self) -> bool {
         let dialled = self
             .live
             .iter()
             .filter(|connection| connection.facts().dialled && !connection.is_going());
-        dialled.count() < DIALLED_PER_PEER
+        let (doubted, fine): (Vec<_>, Vec<_>) =
+            dialled.partition(|connection| connection.is_doubted());
+        fine.len() < DIALLED_PER_PEER && doubted.len() < DOUBTED_PER_PEER
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn serve(
         early: &early,
         span: record.span,
     };
-    let limit = patience(state.config.timeouts.open, open.via.len());
+    let limit = patience(world.timeouts(state.config.timeouts).open, open.via.len());
     let found = tokio::select! {
         found = timeout(limit, find(state, world, &wanted)) => found,
         // Nobody waits for it any more.

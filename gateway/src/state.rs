@@ -24,6 +24,7 @@ use crate::metrics::{Metrics, Side};
 use crate::pool::Pool;
 use crate::reach::Reachability;
 use crate::resolve::Resolver;
+use crate::told::Told;
 use crate::trace::Traces;
 use crate::world::World;
 
@@ -66,6 +67,8 @@ pub(crate) struct State {
     pub export_rates: Rates<ObjectName>,
     /// Handshakes in progress, by the other side's network.
     pub handshakes: Slots<IpAddr>,
+    /// The clients that peers tell of.
+    pub told: Told,
     /// Names of exported services.
     pub resolve_exports: Resolver,
     /// Names of peers' gateways; of its own, so that exports can't hold up the peers.
@@ -133,6 +136,7 @@ impl State {
             import_rates: Rates::default(),
             export_rates: Rates::default(),
             handshakes: Slots::default(),
+            told: Told::default(),
             resolve_exports: Resolver::default(),
             resolve_gateways: Resolver::default(),
             budgets: Budgets::default(),

@@ -7,6 +7,8 @@
 pub(crate) mod handshake;
 pub(crate) mod identity;
 mod record;
+#[cfg(test)]
+pub(crate) use record::tests as record_tests;
 pub(crate) mod verify;
 
 use std::io;

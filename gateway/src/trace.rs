@@ -48,7 +48,8 @@ pub(crate) struct Traces {
 pub(crate) struct Span<'a> {
     traces: &'a Traces,
     context: SpanContext,
-    span: Mutex<opentelemetry_sdk::trace::Span>,
+    /// Boxed: a connection without a trace, which are most, has no room for it.
+    span: Box<Mutex<opentelemetry_sdk::trace::Span>>,
 }
 
 /// The way to the receiver.
@@ -126,7 +127,7 @@ impl<'a> Span<'a> {
         Self {
             traces,
             context: span.span_context().clone(),
-            span: Mutex::new(span),
+            span: Box::new(Mutex::new(span)),
         }
     }
 

@@ -15,7 +15,7 @@ use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::UnixTime;
 use tokio::time::timeout;
 
-use crate::config::ClusterView;
+use crate::config::{ClusterView, Timeouts};
 use crate::tls;
 use crate::tls::identity::Identity;
 use crate::tls::verify::{Authorities, Refused, Role};
@@ -78,6 +78,11 @@ impl World {
             source,
             over,
         })
+    }
+
+    /// How long things may take.
+    pub(crate) fn timeouts(&self, otherwise: Timeouts) -> Timeouts {
+        otherwise.of(&self.snapshot.limits)
     }
 
     /// TLS towards a peer's gateway.

@@ -232,7 +232,7 @@ fn two_clusters_share_a_service_through_one_repository() {
 }
 
 #[test]
-fn gateways_go_on_without_reconciler_and_server_and_start_without_them() {
+fn row_54_gateways_go_on_without_reconciler_and_server_and_start_without_them() {
     let mut two = Two::new();
     two.start();
     let import = two.west.import();

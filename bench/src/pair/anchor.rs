@@ -42,7 +42,15 @@ impl<'a> Anchor<'a> {
 
     /// HAProxy without TLS, which leaves the bytes in the kernel.
     pub(super) fn splice(&self) -> Result<Pair> {
-        let template = include_str!("../../anchors/splice.cfg");
+        self.plain(Kind::Splice, include_str!("../../anchors/splice.cfg"))
+    }
+
+    /// HAProxy without TLS, which copies the bytes as whoever seals them must.
+    pub(super) fn copy(&self) -> Result<Pair> {
+        self.plain(Kind::Copy, include_str!("../../anchors/copy.cfg"))
+    }
+
+    fn plain(&self, kind: Kind, template: &str) -> Result<Pair> {
         let start = |name: &str, from: SocketAddr, to: SocketAddr| {
             let text = template
                 .replace("{from}", &from.to_string())
@@ -50,7 +58,7 @@ impl<'a> Anchor<'a> {
             self.haproxy(name, &text)
         };
         self.pair(
-            Kind::Splice,
+            kind,
             start("import", self.import, self.gateway)?,
             start("export", self.gateway, self.service)?,
         )

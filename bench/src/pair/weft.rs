@@ -12,9 +12,6 @@ use crate::ports::free_addresses;
 use crate::process::{Process, clean};
 use crate::stage::{EXPORTER, IMPORTER, Stage};
 
-/// As many as every other pair's processes have.
-const WORKER_THREADS: &str = "2";
-
 /// Starts both peers of a fabric.
 pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -> Result<Pair> {
     let admins = free_addresses::<2>()?;
@@ -27,7 +24,6 @@ pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -
         }
         let mut command = clean(stage.binary());
         command
-            .env("TOKIO_WORKER_THREADS", WORKER_THREADS)
             .args(["run", "--peer", name, "--ref", "main"])
             .arg("--repo")
             .arg(stage.repository())
@@ -39,6 +35,8 @@ pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -
             .arg(state)
             .args(["--listen", &gateway.to_string()])
             .args(["--admin", &admin.to_string()])
+            .arg("--decision-log")
+            .arg(folder.join(format!("{name}.decisions")))
             // A commit is told by a signal; the clock is not to interfere.
             .args(["--interval", "1h", "--log-format", "json"]);
         Process::start(name, folder, &mut command)

@@ -102,6 +102,8 @@ pub struct Certificates {
 pub struct Heartbeat {
     /// The time between two heartbeats.
     pub interval: Duration,
+    /// How long an answer may take; a connection is doubted after a third of it.
+    pub timeout: Duration,
     /// After so many failures in a row a peer counts as unreachable.
     #[schemars(range(min = 1))]
     pub down: u32,
@@ -136,6 +138,12 @@ pub struct Limits {
     pub message_bytes: u32,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Duration,
+    /// How long connecting to an address of a peer's gateway may take; 0 is 5 seconds.
+    pub dial_timeout: Duration,
+    /// How long a peer may take to answer whether it takes a connection; 0 is 10 seconds.
+    pub open_timeout: Duration,
+    /// How long connecting to an exported service may take; 0 is 5 seconds.
+    pub connect_timeout: Duration,
     /// How long a connection may carry nothing.
     pub idle_timeout: Duration,
     /// How long a connection may carry nothing once one of its directions has ended.
@@ -164,6 +172,7 @@ impl Default for Heartbeat {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(3),
             down: 5,
             up: 3,
         }
@@ -185,6 +194,9 @@ impl Default for Limits {
             header_bytes: 0,
             message_bytes: 0,
             handshake_timeout: none,
+            dial_timeout: none,
+            open_timeout: none,
+            connect_timeout: none,
             idle_timeout: none,
             half_closed_timeout: none,
         }

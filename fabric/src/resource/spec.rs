@@ -47,13 +47,19 @@ fn check_fabric(draft: &mut Draft<'_>) {
     for pointer in [
         "/spec/certificates/validity",
         "/spec/heartbeat/interval",
+        "/spec/heartbeat/timeout",
+        "/spec/limits/handshakeTimeout",
+        "/spec/limits/dialTimeout",
+        "/spec/limits/openTimeout",
+        "/spec/limits/connectTimeout",
         "/spec/limits/idleTimeout",
+        "/spec/limits/halfClosedTimeout",
     ] {
         let Some(text) = draft.text(pointer) else {
             continue;
         };
         match text.parse::<Duration>() {
-            Ok(duration) if duration.is_zero() && pointer != "/spec/limits/idleTimeout" => {
+            Ok(duration) if duration.is_zero() && !pointer.starts_with("/spec/limits/") => {
                 let message = format!("{} is no time at all", quote(text));
                 draft.report(Code::OutOfRange, pointer, message);
             }

@@ -156,13 +156,13 @@ fn refuse_field(draft: &mut Draft<'_>, parent: &str, key: &str, rule: &Value) {
     draft.refuse(pointer);
 }
 
-/// A value of another type than is wanted; `form` says what a string would have to look like.
+/// A value of another type than is wanted; `pattern` says what a string would have to look like.
 fn wrong_type(
     draft: &Draft<'_>,
     pointer: &str,
     value: &Value,
     kind: &TypeKind,
-    form: Option<&str>,
+    pattern: Option<&str>,
 ) -> Finding {
     let what = field(pointer);
     let span = draft.value_span(pointer);
@@ -177,10 +177,10 @@ fn wrong_type(
     let message = format!("{what} is {}, and {words} is wanted", name(value));
     let finding = Finding::new(Code::WrongType, span, message);
     // Quotes alone don't make a duration of a number.
-    if let (Some(JsonType::String), Value::Number(_) | Value::Bool(_), Some(form)) =
-        (wanted, value, form)
+    if let (Some(JsonType::String), Value::Number(_) | Value::Bool(_), Some(pattern)) =
+        (wanted, value, pattern)
     {
-        return finding.with_help(form);
+        return finding.with_help(pattern);
     }
     match (wanted, value) {
         (Some(JsonType::String), Value::Number(_) | Value::Bool(_)) => {

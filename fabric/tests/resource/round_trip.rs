@@ -14,6 +14,7 @@ use fabric::api::{
 use fabric::diagnostic::Effect;
 use fabric::host::parse_network;
 use fabric::{document, resource};
+use proptest::array::uniform6;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -204,15 +205,15 @@ fn fabric() -> impl Strategy<Value = Fabric> {
             vec(gates, 0..4),
         ),
         (duration(), 1..=99_u8),
-        (duration(), 1..=u32::MAX, 1..=u32::MAX),
-        (any::<[u32; 10]>(), duration(), duration(), duration()),
+        (duration(), duration(), 1..=u32::MAX, 1..=u32::MAX),
+        (any::<[u32; 10]>(), uniform6(duration())),
     )
         .prop_map(
             |(
                 (peering, allow, (max_count, max_percent), gates),
                 (validity, renew_at),
-                (interval, down, up),
-                (numbers, handshake_timeout, idle_timeout, half_closed_timeout),
+                (interval, timeout, down, up),
+                (numbers, [handshake, dial, open, connect, idle, half_closed]),
             )| FabricSpec {
                 peering,
                 export_hosts: ExportHosts { allow },
@@ -225,7 +226,12 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                     validity,
                     renew_at: format!("{renew_at}%"),
                 },
-                heartbeat: Heartbeat { interval, down, up },
+                heartbeat: Heartbeat {
+                    interval,
+                    timeout,
+                    down,
+                    up,
+                },
                 limits: Limits {
                     connections_per_import: numbers[0],
                     connections_per_export: numbers[1],
@@ -237,9 +243,12 @@ fn fabric() -> impl Strategy<Value = Fabric> {
                     handshakes_per_address: numbers[7],
                     header_bytes: numbers[8],
                     message_bytes: numbers[9],
-                    handshake_timeout,
-                    idle_timeout,
-                    half_closed_timeout,
+                    handshake_timeout: handshake,
+                    dial_timeout: dial,
+                    open_timeout: open,
+                    connect_timeout: connect,
+                    idle_timeout: idle,
+                    half_closed_timeout: half_closed,
                 },
             },
         );

@@ -96,6 +96,9 @@ pub(crate) async fn serve(
         tokio::select! {
             result = connection.as_mut() => {
                 if let Err(error) = result {
+                    if error.is_parse_too_large() {
+                        state.metrics.limit(Limit::HeaderBytes);
+                    }
                     tracing::debug!(%peer, %error, "http connection ended");
                 }
                 return;
@@ -320,7 +323,7 @@ async fn open(
     };
     let subject = Subject::Export {
         peer: peer.clone(),
-        client: grant.client.clone(),
+        client: grant.client.clone().map(Arc::new),
         export: grant.export.clone(),
         host,
         target,

@@ -74,7 +74,7 @@ async fn try_open(
 ) -> Result<Option<Tunnel>, (Outcome, String)> {
     let peer = &remote.peer.name;
     let own = &world.snapshot.peer;
-    let body = Authorization::new(&open.export, open.client.as_ref(), own);
+    let body = Authorization::new(&open.export, open.client.as_deref(), own);
     let body = serde_json::to_vec(&body).map_err(|error| (Outcome::Limit, error.to_string()))?;
     if body.len() > MAX_BODY {
         let text = "the client's attributes are too long".to_owned();
@@ -99,7 +99,8 @@ async fn try_open(
         let tunnel = session.connect(&token).await;
         tunnel.map(Some).map_err(|failure| refused(&failure))
     };
-    let limit = state.config.timeouts.dial + state.config.timeouts.open;
+    let timeouts = world.timeouts(state.config.timeouts);
+    let limit = timeouts.dial.saturating_add(timeouts.open);
     timeout(limit, answer).await.unwrap_or_else(|_| {
         let text = "the peer didn't answer in time".to_owned();
         Err((Outcome::PeerUnreachable, text))
@@ -136,7 +137,7 @@ async fn access(
 pub(crate) async fn beat(state: &Arc<State>, remote: &Remote) -> Option<Result<Duration, String>> {
     let peer = &remote.peer.name;
     let world = state.world()?;
-    let limit = state.config.timeouts.heartbeat;
+    let limit = world.snapshot.heartbeat.timeout.get();
     let waiting = state.compat.idle.take(peer);
     if let Some(mut session) = waiting.filter(|session| session.link().accepts(&world).is_ok()) {
         let started = Instant::now();
@@ -192,20 +193,25 @@ fn fill(state: &Arc<State>, remote: &Remote) {
 /// Connects to one of a peer's gateways.
 async fn connect(state: &Arc<State>, world: &World, remote: &Remote) -> Result<Spoken, DialError> {
     let peer = &remote.peer.name;
-    let connected = each(&remote.gateways, |gateway| async move {
-        let host = authority(&gateway.host, gateway.port.get());
-        let (stream, facts) = secure(state, world, peer, &gateway).await?;
-        if stream.get_ref().1.alpn_protocol() == Some(ALPN_WEFT) {
-            let started = link::start(state, Link::plain(stream), facts);
-            let started = timeout(state.config.timeouts.handshake, started).await;
-            let started = started.unwrap_or_else(|_| Err(failed("timeout", "the hello timed out")));
-            return started.map(|_| Spoken::Weft);
-        }
-        let session = Session::start(state, stream.into(), facts, &host).await;
-        session
-            .map(Spoken::ClusterLink)
-            .map_err(|text| failed("closed_by_peer", &text))
-    })
+    let connected = each(
+        &remote.gateways,
+        |_| false,
+        |gateway| async move {
+            let host = authority(&gateway.host, gateway.port.get());
+            let (stream, facts) = secure(state, world, peer, &gateway).await?;
+            if stream.get_ref().1.alpn_protocol() == Some(ALPN_WEFT) {
+                let started = link::start(state, Link::plain(stream), facts);
+                let started = timeout(state.config.timeouts.handshake, started).await;
+                let started =
+                    started.unwrap_or_else(|_| Err(failed("timeout", "the hello timed out")));
+                return started.map(|_| Spoken::Weft);
+            }
+            let session = Session::start(state, stream.into(), facts, &host).await;
+            session
+                .map(Spoken::ClusterLink)
+                .map_err(|text| failed("closed_by_peer", &text))
+        },
+    )
     .await;
     let result = connected
         .as_ref()

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::source::{Found, Wanted, Way, describe, find};
-use crate::copy::carry;
+use crate::copy::{carry, with_buffer};
 use crate::decision::{Outcome, Record};
 use crate::limits::admission::Admission;
 use crate::limits::{Limit, Quiet};
@@ -73,7 +73,7 @@ pub(crate) async fn serve(
     let wanted = Wanted {
         request: id,
         import: &import,
-        client: client.as_deref(),
+        client: client.as_ref(),
         via: &[],
         early: &early,
         span: span.as_ref(),
@@ -177,9 +177,8 @@ pub(crate) fn refuse(
 ///
 /// Asked of the system itself, since the runtime doesn't know yet whether there is something.
 fn early(socket: &TcpStream) -> Vec<u8> {
-    let mut early = vec![0; MAX_EARLY];
-    let length = (&*SockRef::from(socket)).read(&mut early).unwrap_or(0);
-    early.truncate(length);
-    early.shrink_to_fit();
-    early
+    with_buffer(MAX_EARLY, |buffer| {
+        let length = (&*SockRef::from(socket)).read(buffer).unwrap_or(0);
+        buffer.get(..length).unwrap_or_default().to_vec()
+    })
 }

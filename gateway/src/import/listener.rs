@@ -134,16 +134,17 @@ async fn run(
                 continue;
             }
         };
-        let serve = connection::serve(
+        // Boxed out here: a block that boxes it has room for it besides.
+        let serve = Box::pin(connection::serve(
             Arc::clone(&state),
             import.clone(),
             socket,
             client,
             admission,
-        );
+        ));
         let stop = state.stop.clone();
         state.serving.spawn(async move {
-            stop.run_until_cancelled(Box::pin(serve)).await;
+            stop.run_until_cancelled(serve).await;
         });
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Wanted<'a> {
     /// The import.
     pub import: &'a ObjectName,
     /// The client, where it is known.
-    pub client: Option<&'a Client>,
+    pub client: Option<&'a Arc<Client>>,
     /// The peers that relayed the connection, this one included.
     pub via: &'a [PeerName],
     /// What the client has said already.
@@ -116,7 +116,12 @@ pub(crate) async fn find<'a>(
             fail(Outcome::Loop, None, "the connection came by it".to_owned());
             continue;
         }
-        let (outcome, rule) = judge::outbound(snapshot, wanted.client, import, source);
+        let (outcome, rule) = judge::outbound(
+            snapshot,
+            wanted.client.map(|client| &**client),
+            import,
+            source,
+        );
         if outcome != Outcome::Allowed {
             fail(outcome, rule, String::new());
             continue;
@@ -204,6 +209,15 @@ async fn open_tunnel(
             text = refused.to_string();
             continue;
         }
+        match timeout(state.config.timeouts.open, connection.room()).await {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(_) => {
+                count("timeout");
+                let text = "the peer reads nothing".to_owned();
+                return Err((Outcome::PeerUnreachable, text, true));
+            }
+        }
         let tunnel = match connection.open(open.clone(), early) {
             Ok(tunnel) => tunnel,
             Err(OpenError::Unusable) => continue,
@@ -218,7 +232,16 @@ async fn open_tunnel(
             }
         };
         let asked = Instant::now();
-        let answer = timeout(state.config.timeouts.open, tunnel.answered()).await;
+        let limit = world.timeouts(state.config.timeouts).open;
+        let answer = tokio::select! {
+            answer = timeout(limit, tunnel.answered()) => answer,
+            // Without data nothing can arrive twice, so that another way is tried at once.
+            () = connection.until_doubted(true), if early.is_empty() => {
+                count("silent");
+                "the connection fell silent".clone_into(&mut text);
+                continue;
+            }
+        };
         let took = asked.elapsed().as_secs_f64();
         state.metrics.tunnel_open_duration.observe(took);
         match answer {

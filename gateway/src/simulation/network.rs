@@ -139,7 +139,7 @@ impl Network {
             sleep(delay * 2).await;
             *host.condition.borrow() == Condition::Up
         };
-        match timeout(state.config.timeouts.dial, connect).await {
+        match timeout(world.timeouts(state.config.timeouts).dial, connect).await {
             Ok(true) => {}
             Ok(false) => return Err(error("connect", "refused")),
             Err(_) => return Err(error("connect_timeout", "timed out")),

@@ -174,7 +174,9 @@ fn other_side(connection: &CommonState) -> io::Result<(Vec<CertificateDer<'stati
 }
 
 /// One side of a handshake.
-trait Side: std::ops::Deref<Target: std::ops::Deref<Target = CommonState>> {
+pub(super) trait Side:
+    std::ops::Deref<Target: std::ops::Deref<Target = CommonState>>
+{
     type Data;
 
     fn process<'c, 'i>(&'c mut self, records: &'i mut [u8])
@@ -213,7 +215,7 @@ enum Next {
 
 /// Makes the handshake. What is received behind it stays in `received` as it came: rustls sees one
 /// record after the other, since it would open whatever it sees.
-async fn shake(
+pub(super) async fn shake(
     side: &mut impl Side,
     socket: &mut TcpStream,
     received: &mut BytesMut,

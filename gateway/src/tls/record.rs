@@ -31,7 +31,8 @@ const HEADER: usize = 5;
 /// The longest payload of a record: what RFC 8446 allows beyond the plain bytes.
 const MAX_SEALED: usize = MAX_PLAIN + 256;
 
-/// Records without a byte that may follow each other, as many as rustls allows.
+/// Records without a byte of data that may follow each other, as many as rustls allows: a new key
+/// costs more to make than to ask for.
 const MAX_EMPTY: u8 = 32;
 
 /// How every sealed record begins: as application data of TLS 1.2.
@@ -92,7 +93,7 @@ pub(crate) struct Opener {
     decrypter: Box<dyn MessageDecrypter>,
     /// The number of the next record under this key.
     sequence: u64,
-    /// Records without a byte in a row.
+    /// Records without a byte of data in a row.
     empty: u8,
     shared: Arc<Shared>,
 }
@@ -247,7 +248,8 @@ impl Opener {
             let (typ, length) = (plain.typ, plain.payload.len());
             self.sequence += 1;
             record.truncate(length);
-            self.empty = if length == 0 { self.empty + 1 } else { 0 };
+            let is_data = typ == ContentType::ApplicationData && length > 0;
+            self.empty = if is_data { 0 } else { self.empty + 1 };
             if self.empty > MAX_EMPTY {
                 return Err(PeerMisbehaved::TooManyEmptyFragments.into());
             }
@@ -325,4 +327,4 @@ fn malformed() -> Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ use fabric::api::{Fingerprint, Gateway};
 use fabric::name::PeerName;
 use parking_lot::Mutex;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{self, Beat, Frame, FrameError, Hello, Open};
@@ -83,6 +83,10 @@ pub struct Connection {
     retired: AtomicBool,
     /// GOAWAY was received.
     left: AtomicBool,
+    /// A heartbeat should have been answered by now.
+    doubted: watch::Sender<bool>,
+    /// How many heartbeats in a row weren't answered.
+    missed: AtomicU32,
     beats: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
     next_beat: AtomicU64,
     revision: Mutex<String>,
@@ -233,6 +237,15 @@ impl ConnectionFacts {
     }
 }
 
+// === impl Tunnels ===
+
+impl Tunnels {
+    /// How many of those open are this side's.
+    fn ours(&self) -> usize {
+        self.open.len().saturating_sub(self.theirs as usize)
+    }
+}
+
 // === impl Connection ===
 
 impl Connection {
@@ -252,6 +265,8 @@ impl Connection {
             growth: AtomicU32::new(GROWTH),
             retired: AtomicBool::new(false),
             left: AtomicBool::new(false),
+            doubted: watch::Sender::new(false),
+            missed: AtomicU32::new(0),
             beats: Mutex::default(),
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
@@ -289,11 +304,10 @@ impl Connection {
     #[must_use]
     pub fn is_usable(&self) -> bool {
         let tunnels = self.tunnels.lock();
-        let ours = tunnels.open.len().saturating_sub(tunnels.theirs as usize);
         !self.closed.is_cancelled()
             && !self.is_going()
             && tunnels.next.is_some()
-            && ours < self.theirs.tunnels as usize
+            && tunnels.ours() < self.theirs.tunnels as usize
     }
 
     /// Whether one of the sides opens no more tunnels.
@@ -319,6 +333,13 @@ impl Connection {
         self.why.lock().clone()
     }
 
+    /// Waits until [`open`](Self::open) may be used; false when the connection is over.
+    ///
+    /// Else clients that say much at once would fill what waits for a peer that is slow just then.
+    pub async fn room(&self) -> bool {
+        self.outbox.room().await.is_ok()
+    }
+
     /// Asks for a tunnel; its answer is still to come. `early` may be sent at once.
     pub fn open(self: &Arc<Self>, open: Open, early: &[u8]) -> Result<Tunnel, OpenError> {
         if !open.via.is_empty() && self.theirs.capabilities & frame::RELAYS == 0 {
@@ -330,7 +351,8 @@ impl Connection {
                 .next
                 .filter(|_| !self.is_going())
                 .ok_or(OpenError::Unusable)?;
-            if self.closed.is_cancelled() {
+            let is_full = tunnels.ours() >= self.theirs.tunnels as usize;
+            if is_full || self.closed.is_cancelled() {
                 return Err(OpenError::Unusable);
             }
             let shared = Arc::new(Shared::new(id, self.theirs.window));
@@ -371,6 +393,33 @@ impl Connection {
             answered = answer => answered.ok(),
             () = self.closed() => None,
         }
+    }
+
+    /// Doubts that anything comes through, until a heartbeat is answered.
+    pub fn doubt(&self) {
+        self.doubted.send_replace(true);
+    }
+
+    /// A heartbeat wasn't answered in time; how many that were in a row.
+    #[must_use]
+    pub fn missed(&self) -> u32 {
+        self.missed.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether it is doubtful that anything comes through.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        *self.doubted.borrow()
+    }
+
+    /// Waits until that is doubtful, or isn't any more.
+    pub async fn until_doubted(&self, doubted: bool) {
+        // Never an error: the sender is here.
+        let _ = self
+            .doubted
+            .subscribe()
+            .wait_for(|now| *now == doubted)
+            .await;
     }
 
     /// Forgets heartbeats that nobody waits for any more.
@@ -532,6 +581,9 @@ impl Connection {
             }
             Frame::Pong(beat) => {
                 *self.revision.lock() = beat.revision;
+                // However late it is: the way there and back is whole.
+                self.doubted.send_replace(false);
+                self.missed.store(0, Ordering::Relaxed);
                 if let Some(waiting) = self.beats.lock().remove(&beat.token) {
                     let _ = waiting.send(());
                 }

@@ -2,6 +2,8 @@
 //!
 //! `docs/adr/0001-weft-tunnel-protocol.md` says what they mean.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use fabric::attributes::{Client, Labels};
 use fabric::name::{ObjectName, PeerName};
@@ -91,7 +93,7 @@ pub struct Open {
     /// The service.
     pub export: ObjectName,
     /// The client, where it is known.
-    pub client: Option<Client>,
+    pub client: Option<Arc<Client>>,
     /// The peers that relayed the connection so far.
     pub via: Vec<PeerName>,
     /// The trace that the connection belongs to, where there is one.
@@ -494,7 +496,7 @@ impl Fields<'_> {
         let client = if flags & CLIENT_KNOWN == 0 {
             None
         } else {
-            Some(self.client()?)
+            Some(Arc::new(self.client()?))
         };
         let hops = usize::from(self.u8()?);
         if hops > MAX_VIA {
@@ -589,7 +591,7 @@ mod tests {
 
     fn open() -> impl Strategy<Value = Open> {
         let via = proptest::collection::vec(name(), 0..=MAX_VIA);
-        let client = proptest::option::of(client());
+        let client = proptest::option::of(client().prop_map(Arc::new));
         let trace = (1..=u128::MAX, 1..=u64::MAX, any::<u8>());
         let trace = trace.prop_map(|(trace, span, flags)| TraceContext {
             trace: trace.to_be_bytes(),
@@ -776,10 +778,10 @@ mod tests {
         let open = Open {
             request: [0; 16],
             export: ObjectName::new("shop", "ledger").unwrap(),
-            client: Some(Client {
+            client: Some(Arc::new(Client {
                 labels: labels.collect(),
                 ..Client::default()
-            }),
+            })),
             via: Vec::new(),
             trace: None,
         };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// The first buffer for reading: heartbeats and the frames of a few quiet tunnels.
@@ -130,9 +130,12 @@ impl Receiver {
         if self.received.capacity() - self.received.len() < self.size {
             self.received.reserve(self.size + PARTIAL);
         }
+        // What is reserved may be twice what was asked for, which is more than a core's own cache takes.
         let room = self.received.capacity() - self.received.len();
-        let length = self.stream.read_buf(&mut self.received).await?;
-        if length >= room.min(self.size) {
+        let mut room = (&mut self.received).limit(room.min(self.size + PARTIAL));
+        let most = room.remaining_mut();
+        let length = self.stream.read_buf(&mut room).await?;
+        if length >= most.min(self.size) {
             self.size = (self.size * 4).min(MAX_READ);
             self.small = 0;
         } else if length < self.size / 8 && self.size > MIN_READ {

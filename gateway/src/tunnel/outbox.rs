@@ -60,6 +60,8 @@ struct Writer {
     sealed: VecDeque<Vec<u8>>,
     /// How much of the first of them is written.
     written: usize,
+    /// Nothing is left in a buffer that the stream has of its own.
+    flushed: bool,
     /// Sealing failed: nothing can follow.
     failed: Option<io::ErrorKind>,
     closed: bool,
@@ -89,6 +91,7 @@ impl Outbox {
                 link,
                 sealed: VecDeque::new(),
                 written: 0,
+                flushed: true,
                 failed: None,
                 closed: false,
             }),
@@ -204,6 +207,13 @@ impl Outbox {
         self.write_soon();
     }
 
+    /// Whether nothing is left to write before the end. What came just before the wish to finish is:
+    /// it may have come behind the last look at what waits.
+    fn is_at_end(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.finish && waiting.frames.is_empty()
+    }
+
     /// Nothing more is taken: the connection is over.
     pub(super) fn close(&self) {
         let mut waiting = self.waiting.lock();
@@ -229,8 +239,7 @@ impl Outbox {
             }
             let mut writer = self.writer.lock().await;
             poll_fn(|context| self.poll_write(&mut writer, context)).await?;
-            let finish = self.waiting.lock().finish;
-            if finish {
+            if self.is_at_end() {
                 return writer.shut_down().await;
             }
         }
@@ -274,7 +283,8 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Given up in the middle, or somebody had something to say meanwhile.
-        if !self.writer.sealed.is_empty() || !self.outbox.waiting.lock().frames.is_empty() {
+        let is_done = self.writer.sealed.is_empty() && self.writer.flushed;
+        if !is_done || !self.outbox.waiting.lock().frames.is_empty() {
             self.outbox.write_soon();
         }
     }
@@ -295,6 +305,7 @@ impl Writer {
             return Poll::Ready(Err(kind.into()));
         }
         while !self.sealed.is_empty() {
+            self.flushed = false;
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
             let mut skip = self.written;
@@ -317,7 +328,9 @@ impl Writer {
                 self.sealed.pop_front();
             }
         }
-        Pin::new(&mut *self.link.stream).poll_flush(context)
+        ready!(Pin::new(&mut *self.link.stream).poll_flush(context))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     async fn shut_down(&mut self) -> io::Result<()> {
@@ -327,5 +340,105 @@ impl Writer {
         self.link.seal.close(&mut self.sealed)?;
         poll_fn(|context| self.poll_write(context)).await?;
         poll_fn(|context| Pin::new(&mut *self.link.stream).poll_shutdown(context)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+    use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+    use super::super::link::Link;
+    use super::*;
+
+    /// Takes everything at once, and passes nothing on before it is let.
+    #[derive(Default)]
+    struct Buffer {
+        is_let: AtomicBool,
+        holds: AtomicBool,
+        is_flushed: AtomicBool,
+    }
+
+    struct Buffered(Arc<Buffer>);
+
+    impl AsyncRead for Buffered {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Buffered {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.holds.store(true, Ordering::SeqCst);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.0.holds.load(Ordering::SeqCst) {
+                if !self.0.is_let.load(Ordering::SeqCst) {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                self.0.is_flushed.store(true, Ordering::SeqCst);
+            }
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn text(text: &[u8]) -> impl FnOnce(&mut BytesMut) -> Result<(), FrameError> {
+        |out| {
+            out.extend_from_slice(text);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_is_given_up_leaves_nothing_in_the_streams_own_buffer() {
+        let buffer = Arc::new(Buffer::default());
+        let outbox = Outbox::new(Link::plain(Buffered(Arc::clone(&buffer))).transmitter);
+        outbox.put(text(b"the last bytes")).unwrap().unwrap();
+        assert!(outbox.turn().now_or_never().is_none());
+        buffer.is_let.store(true, Ordering::SeqCst);
+        let flushed = async {
+            while !buffer.is_flushed.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            _ = outbox.run(|| false) => panic!("it goes on"),
+            flushed = tokio::time::timeout(Duration::from_secs(30), flushed) => flushed.unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_just_before_the_end_is_written_before_it() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let outbox = Outbox::new(Link::plain(near).transmitter);
+        // As if it came while what was there before is being written.
+        outbox.put(text(b"the last bytes")).unwrap().unwrap();
+        outbox.finish();
+        assert!(!outbox.is_at_end());
+        outbox.run(|| false).await.unwrap();
+        assert!(outbox.is_at_end());
+        outbox.release().await;
+        let mut written = Vec::new();
+        far.read_to_end(&mut written).await.unwrap();
+        assert_eq!(written, b"the last bytes");
     }
 }

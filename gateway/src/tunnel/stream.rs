@@ -215,9 +215,10 @@ impl Tunnel {
     /// Whoever fetches bytes gives their credit back by [`passed_on`](Self::passed_on).
     pub async fn receive(&self) -> Result<Option<Bytes>, Broken> {
         loop {
-            self.shared.intact()?;
             {
                 let mut inbound = self.shared.inbound.lock();
+                // Under the lock: what waited may be gone, and its end mustn't be taken for that of all.
+                self.shared.intact()?;
                 let first = inbound.chunks.pop_front();
                 inbound.fresh = inbound.fresh.min(inbound.chunks.len());
                 match first {
@@ -333,8 +334,10 @@ impl Tunnel {
     pub fn end(&self) -> Result<(), Broken> {
         self.shared.intact()?;
         // Behind the data before it.
-        self.connection.put_data(self.shared.id, &[], true)?;
+        // Known first: once the other side has it, it may end the tunnel, and the connection with it.
         self.shared.outbound.lock().sent_end = true;
+        let put = self.connection.put_data(self.shared.id, &[], true);
+        put.inspect_err(|_| self.shared.outbound.lock().sent_end = false)?;
         self.connection.flush();
         Ok(())
     }

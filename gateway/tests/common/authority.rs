@@ -13,6 +13,8 @@ use rcgen::{
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: Certificate,
+    /// What stands behind the certificates that it signs, in PEM.
+    chain: String,
 }
 
 /// A certificate with its key, in files.
@@ -31,6 +33,23 @@ impl Authority {
         let certificate = params.self_signed(&key).unwrap();
         Self {
             certificate: Certificate::from_der(certificate.der().to_vec()),
+            issuer: Issuer::new(params, key),
+            chain: String::new(),
+        }
+    }
+
+    /// One below it: a CA where `is_ca`, and otherwise a peer that takes itself for one.
+    pub(crate) fn below(&self, name: &str, is_ca: bool) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_ca {
+            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Self {
+            certificate: Certificate::from_der(certificate.der().to_vec()),
+            chain: certificate.pem() + &self.chain,
             issuer: Issuer::new(params, key),
         }
     }
@@ -73,7 +92,7 @@ impl Authority {
             certificate: file("cert"),
             key: file("key"),
         };
-        std::fs::write(&files.certificate, certificate.pem()).unwrap();
+        std::fs::write(&files.certificate, certificate.pem() + &self.chain).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
         Leaf {
             files,

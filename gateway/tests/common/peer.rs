@@ -22,7 +22,6 @@ const PATIENT: Timeouts = Timeouts {
     dial: Duration::from_secs(30),
     open: Duration::from_secs(40),
     connect: Duration::from_secs(30),
-    heartbeat: Duration::from_secs(30),
 };
 
 /// A gateway in this process.

@@ -58,6 +58,8 @@ impl Planner {
                 },
                 heartbeat: api::Heartbeat {
                     interval: api::Duration::from_millis(100),
+                    // A busy machine shall not look like a dead peer.
+                    timeout: api::Duration::from_secs(30),
                     down: 2,
                     up: 1,
                 },

@@ -4,10 +4,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::soon;
 
@@ -16,6 +18,34 @@ pub(crate) struct Service {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
+}
+
+/// An address where connecting comes to nothing, neither well nor badly; ends when dropped.
+pub(crate) struct Full {
+    pub address: SocketAddr,
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
+}
+
+impl Full {
+    /// A listener that accepts nobody, with as many waiting as it takes.
+    pub(crate) async fn start() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        // Long enough for a connection that there is room for.
+        let patience = Duration::from_secs(2);
+        while let Ok(connected) = timeout(patience, TcpStream::connect(address)).await {
+            waiting.push(connected.unwrap());
+        }
+        Self {
+            address,
+            _listener: listener,
+            _waiting: waiting,
+        }
+    }
 }
 
 impl Service {

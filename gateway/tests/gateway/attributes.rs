@@ -70,7 +70,7 @@ impl Labelled {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rows_73_to_75_every_attribute_decides_on_both_sides() {
+async fn row_73_row_74_row_75_every_attribute_decides_on_both_sides() {
     let mut labelled = Labelled::start().await;
     let from = [
         ("client.clusterlink.net/namespace", "shop"),
@@ -110,6 +110,40 @@ async fn rows_73_to_75_every_attribute_decides_on_both_sides() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_40_an_exporter_says_which_peers_an_export_is_for() {
+    let pair = Pair::started(Service::echo().await).await;
+    let north = pair.authority.leaf(pair.folder.path(), &["north"]);
+    let north = Peer::start(vec![north.files]).await;
+    let import = loopback(free_port());
+    let north_plan = Planner::new("north", pair.authority.certificate())
+        .peer("east", &[pair.east.address()])
+        .import("ledger", import.port(), &[("east", "ledger")])
+        .import("books", free_port(), &[("east", "books")]);
+    north.apply(&north_plan.allow_all()).await;
+    let books = loopback(free_port());
+    let west_plan = pair.west_plan();
+    let west_plan = west_plan.import("books", books.port(), &[("east", "books")]);
+    pair.west.apply(&west_plan.allow_all()).await;
+    let for_peer = |plan: Planner, peer: &str, export: &str| {
+        let (from, to) = (
+            [("peer.clusterlink.net/name", peer)],
+            [("export.clusterlink.net/name", export)],
+        );
+        plan.policy(&format!("{peer}-{export}"), Action::Allow, &from, &to)
+    };
+    let plan = pair.east_plan().peer("north", &[]);
+    let plan = plan.export("books", pair.service.address);
+    let plan = for_peer(plan, "west", "ledger");
+    let plan = for_peer(plan, "west", "books");
+    pair.east.apply(&for_peer(plan, "north", "books")).await;
+    assert_eq!(talk(pair.import, "x").await.unwrap(), "x");
+    assert_eq!(talk(books, "x").await.unwrap(), "x");
+    assert!(talk(import, "x").await.is_err(), "north may not have it");
+    north.decides("import", "peer_denied", 1.0).await;
+    pair.east.decides("export", "denied", 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

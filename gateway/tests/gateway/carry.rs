@@ -127,7 +127,7 @@ fn fill(buffer: &mut [u8], state: &mut u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_mebibytes_arrive_intact_both_ways() {
+async fn row_94_a_hundred_mebibytes_arrive_intact_both_ways() {
     const CHUNK: usize = 100_003;
     const CHUNKS: usize = 100 * 1024 * 1024 / CHUNK + 1;
     let pair = Pair::open(Service::echo().await).await;

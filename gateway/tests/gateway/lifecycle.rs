@@ -67,7 +67,7 @@ async fn the_admin_port_tells_what_is_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_aims_neither_at_loopback_nor_at_the_gateway_itself() {
+async fn row_92_an_export_aims_neither_at_loopback_nor_at_the_gateway_itself() {
     let pair = Pair::started(Service::echo().await).await;
     pair.west.apply(&pair.west_plan().allow_all()).await;
     let plan = pair.east_plan().allow_all();

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use fabric::api::{self, Limits};
+use gateway::Timeouts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::common::authority::Leaf;
 use crate::common::peer::{Peer, free_port, loopback};
 use crate::common::plan::Planner;
-use crate::common::service::{Service, breaks, echoes, echoing, talk};
+use crate::common::service::{Full, Service, breaks, echoes, echoing, talk};
 use crate::common::{soon, until};
 use crate::world::Pair;
 
@@ -238,6 +240,60 @@ async fn a_handshake_that_hangs_is_ended_in_time() {
     // Half a minute is what the gateway itself would give it here.
     let _ = soon("the end", hanging.read_to_end(&mut rest)).await;
     pair.east.handshakes("accept", "timeout").await;
+}
+
+/// A gateway that by itself would wait for an hour.
+async fn patient(leaf: &Leaf) -> Peer {
+    let hour = Duration::from_secs(3600);
+    let timeouts = Timeouts {
+        handshake: hour,
+        dial: hour,
+        open: hour,
+        connect: hour,
+    };
+    Peer::start_with(vec![leaf.files.clone()], 0, timeouts).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_69_what_a_connection_waits_for_is_given_up_in_the_time_that_the_fabric_says() {
+    let soon = api::Duration::from_millis(300);
+    let full = Full::start().await;
+    let mut pair = Pair::started(Service::echo().await).await;
+    pair.east = patient(&pair.east_leaf).await;
+    pair.west = patient(&pair.west_leaf).await;
+    let east = |revision: &str| {
+        Planner::new("east", pair.authority.certificate())
+            .revision(revision)
+            .peer("west", &[])
+            .export("ledger", full.address)
+    };
+    // An exported service that can't be connected to.
+    let plan = limited(east("first"), |limits| limits.connect_timeout = soon);
+    pair.east.apply(&plan).await;
+    pair.west.apply(&pair.west_plan().allow_all()).await;
+    assert!(talk(pair.import, "hello").await.is_err());
+    pair.east.decides("export", "export_unreachable", 1.0).await;
+
+    // A peer that doesn't say whether it takes the connection.
+    pair.east.apply(&limited(east("second"), |_| {})).await;
+    let plan = limited(pair.west_plan(), |limits| limits.open_timeout = soon);
+    pair.west.apply(&plan.revision("second")).await;
+    assert!(talk(pair.import, "hello").await.is_err());
+    pair.west.decides("import", "peer_unreachable", 1.0).await;
+    let answered = "weft_tunnel_opens_total{result=\"timeout\"}";
+    pair.west.counts(answered, 1.0).await;
+
+    // A gateway that can't be connected to.
+    let plan = Planner::new("west", pair.authority.certificate())
+        .revision("third")
+        .peer("east", &[full.address])
+        .import("ledger", pair.import.port(), &[("east", "ledger")]);
+    let plan = limited(plan, |limits| limits.dial_timeout = soon);
+    // Anew, since the one that is there would still do.
+    pair.west.take_away().await;
+    pair.west.apply(&plan).await;
+    assert!(talk(pair.import, "hello").await.is_err());
+    pair.west.handshakes("dial", "connect_timeout").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,11 @@
 //! Which source serves a connection, and what happens when one can't.
 
+use std::sync::Arc;
+
 use fabric::api::{Action, LoadBalancing};
+use fabric::cluster::{self, Cluster};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::common::authority::Authority;
 use crate::common::peer::{Peer, free_port, loopback};
@@ -194,6 +198,35 @@ async fn row_63_an_unreachable_source_is_tried_last_and_not_never() {
     north.apply(&at_north.revision("second").allow_all()).await;
     assert_eq!(talk(loopback(port), "").await.unwrap(), "east");
     west.sees("east", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_49_an_export_without_its_service_is_refused() {
+    let mut pair = Pair::started(Service::echo().await).await;
+    let (services, view) = watch::channel(Arc::<Cluster>::default());
+    let leaf = pair.east_leaf.files.clone();
+    pair.east = Peer::start_configured(vec![leaf], |config| config.cluster = Some(view)).await;
+    let plan = Planner::new("east", pair.authority.certificate())
+        .peer("west", &[])
+        .relay("ledger");
+    pair.east.apply(&plan.allow_all()).await;
+    pair.west.apply(&pair.west_plan().allow_all()).await;
+    assert!(talk(pair.import, "x").await.is_err());
+    pair.east.decides("export", "export_unreachable", 1.0).await;
+    pair.west
+        .decides("import", "peer_export_unreachable", 1.0)
+        .await;
+    // With its Service it is served, and without it again it isn't.
+    let ports = [(80, vec![pair.service.address])].into();
+    let service = Arc::new(cluster::Service { ports });
+    let with = Cluster {
+        services: [("shop/ledger".parse().unwrap(), service)].into(),
+        ..Cluster::default()
+    };
+    services.send_replace(Arc::new(with));
+    assert_eq!(talk(pair.import, "x").await.unwrap(), "x");
+    services.send_replace(Arc::default());
+    assert!(talk(pair.import, "x").await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

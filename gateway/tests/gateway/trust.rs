@@ -1,13 +1,17 @@
 //! Whose certificate is accepted, each refusal by its own reason; and what changes on the way.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use fabric::plan::Certificate;
-use rcgen::ExtendedKeyUsagePurpose;
+use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::common::authority::{Authority, Leaf};
 use crate::common::peer::{Peer, free_port, loopback};
 use crate::common::plan::Planner;
 use crate::common::service::{Service, breaks, echoes, echoing, talk};
+use crate::common::until;
 use crate::world::Pair;
 
 /// `west` dials `east`, with certificates of choice; east doesn't dial.
@@ -91,7 +95,7 @@ fn same(plan: Planner) -> Planner {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_another_fabric_is_refused() {
+async fn row_30_a_certificate_of_another_fabric_is_refused() {
     let meeting = Meeting::new();
     let other = Authority::new("acme");
     let west = other.leaf(meeting.folder.path(), &["west"]);
@@ -101,7 +105,7 @@ async fn a_certificate_of_another_fabric_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_with_the_wrong_name_is_refused() {
+async fn row_33_a_certificate_with_the_wrong_name_is_refused() {
     let meeting = Meeting::new();
     let stranger = meeting.leaf("stranger");
     meeting.east_refuses(&stranger, "unknown_peer", same).await;
@@ -115,6 +119,76 @@ async fn a_certificate_with_the_wrong_name_is_refused() {
     meeting.east_refuses(&both, "unknown_peer", same).await;
     let both = meeting.authority.leaf(folder, &["east", "north"]);
     meeting.west_refuses(&both, "unknown_peer", same).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_39_the_key_of_the_ca_may_be_elsewhere() {
+    let pair = Pair::started(Service::echo().await).await;
+    let folder = pair.folder.path();
+    // The certificates come from an issuer below the CA, which is all that the fabric knows.
+    let issuer = pair.authority.below("issuer", true);
+    let (west, east) = (
+        issuer.leaf(folder, &["west"]),
+        issuer.leaf(folder, &["east"]),
+    );
+    let west = Peer::start(vec![west.files]).await;
+    let east = Peer::start(vec![east.files]).await;
+    east.apply(&pair.east_plan().allow_all()).await;
+    let plan = Planner::new("west", pair.authority.certificate())
+        .peer("east", &[east.address()])
+        .import("ledger", pair.import.port(), &[("east", "ledger")]);
+    west.apply(&plan.allow_all()).await;
+    assert_eq!(talk(pair.import, "hello").await.unwrap(), "hello");
+
+    // A peer is no issuer, though its own certificate comes from the CA.
+    let meeting = Meeting::new();
+    let folder = meeting.folder.path();
+    let west = meeting.authority.below("north", false);
+    let west = west.leaf(folder, &["west"]);
+    meeting.east_refuses(&west, "unknown_authority", same).await;
+    let east = meeting.authority.below("north", false);
+    let east = east.leaf(folder, &["east"]);
+    meeting.west_refuses(&east, "unknown_authority", same).await;
+}
+
+/// Nothing but the clock ends it: no snapshot, no reload. On one thread, whose clock can be moved.
+#[tokio::test]
+async fn a_certificate_that_expires_cuts_its_connections_within_a_minute() {
+    let mut pair = Pair::started(Service::echo().await).await;
+    pair.west.apply(&pair.west_plan().allow_all()).await;
+    // Long enough to connect by it, also on a slow machine.
+    let (mut socket, ends) = 'connected: {
+        for seconds in [5, 10, 20, 40, 80] {
+            let ends = SystemTime::now() + Duration::from_secs(seconds);
+            let since = ends.duration_since(UNIX_EPOCH).unwrap();
+            let folder = pair.folder.path();
+            let leaf = pair.authority.leaf_with(folder, &["east"], |params| {
+                params.not_after = date_time_ymd(1970, 1, 1) + since;
+            });
+            pair.east = Peer::start(vec![leaf.files]).await;
+            pair.east.apply(&pair.east_plan().allow_all()).await;
+            let revision = format!("valid for {seconds}");
+            let plan = pair.west_plan().revision(&revision);
+            pair.west.apply(&plan.allow_all()).await;
+            let mut socket = TcpStream::connect(pair.import).await.unwrap();
+            if echoes(&mut socket).await && SystemTime::now() < ends {
+                break 'connected (socket, ends);
+            }
+        }
+        panic!("not connected within a minute");
+    };
+    until("the certificate's end", || async {
+        // A second is the smallest that a certificate can tell.
+        let over = SystemTime::now() > ends + Duration::from_secs(1);
+        over.then_some(())
+    })
+    .await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
+    breaks(&mut socket).await;
+    let expired = "weft_gateway_connections_ended_total{reason=\"expired\"}";
+    pair.west.counts(expired, 1.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -270,20 +270,72 @@ async fn http_is_answered_to_peers_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn row_84_a_header_that_is_too_long_is_refused() {
-    let pair = Pair::started(Service::echo().await).await;
-    let limited = pair
-        .east_plan()
-        .state(|state| state.limits.header_bytes = 300);
-    pair.east.apply(&limited.allow_all()).await;
-    for (length, expected) in [(100, "HTTP/1.1 200"), (300, "HTTP/1.1 431")] {
+async fn row_30_without_a_certificate_nobody_comes_in() {
+    let pair = Pair::open(Service::echo().await).await;
+    for (count, alpn) in [b"weft/1".as_slice(), b"http/1.1", b""]
+        .into_iter()
+        .enumerate()
+    {
+        // In TLS 1.3 who is refused learns it at the first read.
+        let mut raw = connect(&pair, None, alpn).await.unwrap();
+        assert!(raw.stream.read_u8().await.is_err());
+        let refused = "weft_handshakes_total{role=\"accept\",result=\"no_certificate\"}";
+        pair.east.counts(refused, count as f64 + 1.0).await;
+    }
+    assert_eq!(pair.service.served(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_31_what_is_for_the_inside_is_not_served_to_peers() {
+    let pair = Pair::open(Service::echo().await).await;
+    for path in ["/metrics", "/snapshot", "/readyz", "/", "/debug"] {
         let mut raw = connect(&pair, Some(&pair.west_leaf), b"").await.unwrap();
-        let long = "x".repeat(length);
-        let request = format!("GET /healthz HTTP/1.1\r\nhost: east\r\nlong: {long}\r\n\r\n");
-        raw.bytes(request.as_bytes()).await;
+        raw.bytes(format!("GET {path} HTTP/1.1\r\nhost: east\r\n\r\n").as_bytes())
+            .await;
         let mut answer = String::new();
         let _ = soon("the answer", raw.stream.read_to_string(&mut answer)).await;
-        assert!(answer.starts_with(expected), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 404"), "{path}: {answer}");
+        assert!(!answer.contains("weft_"), "{path}: {answer}");
+    }
+    // Where it is served, it is to this host alone, unless somebody says otherwise.
+    assert!(pair.east.admin("/metrics").await.1.contains("weft_"));
+    assert!(gateway::Config::new(Vec::new()).admin.ip().is_loopback());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_84_a_header_that_is_too_long_is_refused_and_counted() {
+    let pair = Pair::started(Service::echo().await).await;
+    let limited = |most| {
+        let plan = pair.east_plan().allow_all();
+        let plan = plan.state(|state| state.limits.header_bytes = most);
+        plan.revision(&format!("{most} bytes"))
+    };
+    let hit = "weft_limits_hit_total{limit=\"header_bytes\"}";
+    let mut hits = 0.0;
+    // What the fabric says, and no more than the gateway bears itself.
+    for (most, length, status) in [
+        (0, 15_000, "200"),
+        (0, 17_000, "431"),
+        (500, 400, "200"),
+        (500, 501, "431"),
+        (100_000, 15_000, "200"),
+        (100_000, 17_000, "431"),
+    ] {
+        pair.east.apply(&limited(most)).await;
+        let mut raw = connect(&pair, Some(&pair.west_leaf), b"").await.unwrap();
+        let head = "GET /healthz HTTP/1.1\r\nhost: east\r\nx: ";
+        let padding = "x".repeat(length - head.len() - 4);
+        raw.bytes(format!("{head}{padding}\r\n\r\n").as_bytes())
+            .await;
+        let mut answer = String::new();
+        let _ = soon("the answer", raw.stream.read_to_string(&mut answer)).await;
+        let expected = format!("HTTP/1.1 {status}");
+        assert!(answer.starts_with(&expected), "{most} {length}: {answer}");
+        if status == "431" {
+            hits += 1.0;
+            pair.east.counts(hit, hits).await;
+        }
+        assert_eq!(pair.east.metric(hit).await, Some(hits));
     }
 }
 

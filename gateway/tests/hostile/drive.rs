@@ -328,10 +328,11 @@ pub(crate) fn http(data: &[u8]) {
         let serve = gateway::health::serve(server, 16 * 1024, || {
             requests.fetch_add(1, Ordering::Relaxed);
         });
-        let (answer, ()) = timeout(Duration::from_secs(30), async { tokio::join!(send, serve) })
+        let (answer, fits) = timeout(Duration::from_secs(30), async { tokio::join!(send, serve) })
             .await
             .expect("a request hangs");
-        assert!(requests.into_inner() <= 1, "more than one request");
+        let most = usize::from(fits);
+        assert!(requests.into_inner() <= most, "more requests than {most}");
         assert!(
             answer.is_empty() || answer.starts_with(b"HTTP/1."),
             "{answer:?}"

@@ -63,7 +63,7 @@ pub(crate) fn open_as(id: u32, export: &str, client: Option<Client>) -> Frame {
     let open = Open {
         request: [id as u8; 16],
         export: export.parse().unwrap(),
-        client,
+        client: client.map(Arc::new),
         via: Vec::new(),
         trace: None,
     };

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::common::peer::{Peer, free_port, loopback};
 use crate::common::plan::Planner;
-use crate::common::service::{echoing, talk};
+use crate::common::service::{Service, breaks, echoes, echoing, talk};
 use crate::common::{soon, until};
 use crate::proxy::{Fault, Proxy, Way};
 use crate::siege::Siege;
@@ -183,6 +183,75 @@ async fn a_way_that_falls_silent_is_given_up_and_another_is_taken() {
     wired.anew(Fault::None).await;
     assert!(wired.talk().await, "healed");
     bystander.content("a silent way").await;
+}
+
+/// What a service says that speaks first.
+async fn greeting(import: std::net::SocketAddr) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(import).await?;
+    let mut greeting = String::new();
+    soon("the greeting", socket.read_to_string(&mut greeting)).await?;
+    Ok(greeting)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_61_a_gateway_that_falls_silent_is_left_for_another_one_at_once() {
+    let greeter = Service::named("hello").await;
+    let siege = Siege::with(|plan| plan.export("greeter", greeter.address)).await;
+    let bystander = siege.bystander().await;
+    let wires = [
+        Proxy::start(siege.east.address()).await,
+        Proxy::start(siege.east.address()).await,
+    ];
+    let leaf = siege.authority.leaf(siege.folder.path(), &["mallory"]);
+    let west = Peer::start(vec![leaf.files]).await;
+    let (import, greeted) = (loopback(free_port()), loopback(free_port()));
+    let plan = Planner::new("mallory", siege.authority.certificate())
+        .peer("east", &[wires[0].address, wires[1].address])
+        .import("ledger", import.port(), &[("east", "ledger")])
+        .import("greeter", greeted.port(), &[("east", "greeter")])
+        .allow_all()
+        // Given up after 9 seconds; left for another one after the first of them.
+        .state(|state| {
+            state.heartbeat.timeout = api::Duration::from_secs(3);
+            state.heartbeat.down = 3;
+        });
+    west.apply(&plan).await;
+    west.sees("east", true).await;
+    let mut old = echoing(import).await;
+    let since = west.told("east").await["since"].clone();
+    // Which of the two was dialled is a matter of chance, and on a slow machine both were.
+    let carried = || [0, 1].map(|wire: usize| wires[wire].carried(Way::Up));
+    let before = carried();
+    assert!(echoes(&mut old).await);
+    let after = carried();
+    let is_second = after[1] - before[1] > after[0] - before[0];
+    let silent = &wires[usize::from(is_second)];
+    let other = &wires[usize::from(!is_second)];
+    silent.fall_silent();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        clients.spawn(greeting(greeted));
+    }
+    let started = std::time::Instant::now();
+    for answer in clients.join_all().await {
+        assert_eq!(answer.unwrap(), "hello");
+    }
+    eprintln!(
+        "clients waited {:?} for the other gateway",
+        started.elapsed()
+    );
+    assert!(other.accepted() > 0);
+    // What says something at once is never left in the dark again.
+    for _ in 0..10 {
+        assert_eq!(talk(import, "a word").await.unwrap(), "a word");
+    }
+    // Nobody else has to be told what came of the connection that was left.
+    breaks(&mut old).await;
+    let ended = "weft_gateway_connections_ended_total{reason=\"silent\"}";
+    west.counts(ended, 1.0).await;
+    let told = west.told("east").await;
+    assert_eq!((&told["reachable"], &told["since"]), (&true.into(), &since));
+    bystander.content("a gateway that falls silent").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Which way bytes go.
@@ -40,6 +41,7 @@ pub(crate) struct Proxy {
     carried: Arc<[AtomicUsize; 2]>,
     struck: Arc<AtomicUsize>,
     accepted: Arc<AtomicUsize>,
+    silent: watch::Sender<bool>,
     _tasks: JoinSet<()>,
 }
 
@@ -49,6 +51,7 @@ struct Wire {
     fault: Fault,
     carried: Arc<[AtomicUsize; 2]>,
     struck: Arc<AtomicUsize>,
+    silent: watch::Receiver<bool>,
 }
 
 // === impl Proxy ===
@@ -61,7 +64,9 @@ impl Proxy {
         let carried: Arc<[AtomicUsize; 2]> = Arc::default();
         let struck = Arc::new(AtomicUsize::new(0));
         let accepted = Arc::new(AtomicUsize::new(0));
+        let silent = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
+        let is_silent = silent.subscribe();
         let (current, counters) = (Arc::clone(&fault), Arc::clone(&carried));
         let (count, dialled) = (Arc::clone(&struck), Arc::clone(&accepted));
         tasks.spawn(async move {
@@ -80,6 +85,7 @@ impl Proxy {
                     fault,
                     carried: Arc::clone(&counters),
                     struck: Arc::clone(&count),
+                    silent: is_silent.clone(),
                 };
                 connections.spawn(carry(below, above, wire(Way::Up), wire(Way::Down)));
             }
@@ -90,6 +96,7 @@ impl Proxy {
             carried,
             struck,
             accepted,
+            silent,
             _tasks: tasks,
         }
     }
@@ -97,6 +104,11 @@ impl Proxy {
     /// What happens to connections from now on; those that live keep theirs.
     pub(crate) fn set(&self, fault: Fault) {
         *self.fault.lock() = fault;
+    }
+
+    /// Nothing goes either way any more on any connection, also on new ones, and nobody is told.
+    pub(crate) fn fall_silent(&self) {
+        self.silent.send_replace(true);
     }
 
     /// How many bytes went a way on the newest connection.
@@ -137,7 +149,7 @@ async fn carry(mut below: TcpStream, mut above: TcpStream, up: Wire, down: Wire)
 
 impl Wire {
     /// Carries one direction to its end; an error breaks both.
-    async fn pump(self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
+    async fn pump(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<()> {
         let mut buffer = vec![0; 64 * 1024];
         let mut before = 0;
         loop {
@@ -145,6 +157,7 @@ impl Wire {
             if length == 0 {
                 return to.shutdown().await;
             }
+            let _ = self.silent.wait_for(|is_silent| !is_silent).await;
             let mut bytes = &mut buffer[..length];
             let here = |at: usize| (before..before + length).contains(&at).then(|| at - before);
             match self.fault {

@@ -112,6 +112,7 @@ async fn a_connection_that_ends_within_a_frame_takes_its_tunnels_along() {
         token: 1,
         revision: "abc".to_owned(),
     };
+    let (mut in_order, mut cut_off) = (0.0, 0.0);
     let frames = [
         open(3, "shop/ledger"),
         data(1, b"the middle of".as_slice()),
@@ -126,9 +127,18 @@ async fn a_connection_that_ends_within_a_frame_takes_its_tunnels_along() {
             // In order by TLS on even ones, by a plain end of TCP on the others.
             if end % 2 == 0 {
                 let _ = mallory.stream.shutdown().await;
+                // Nothing unread is left, which would make a reset of the end.
+                soon("the end", mallory.hung_up_on()).await;
+                in_order += 1.0;
+            } else {
+                cut_off += 1.0;
             }
             drop(mallory);
         }
+    }
+    for (reason, count) in [("closed_by_peer", in_order), ("failed", cut_off)] {
+        let ended = format!("weft_gateway_connections_ended_total{{reason=\"{reason}\"}}");
+        siege.east.counts(&ended, count).await;
     }
     siege.east_carries(1.0).await;
     bystander.content("ends within frames").await;

@@ -41,7 +41,7 @@ fn scenario_2_certificates_of_a_new_ca_are_taken_up_without_a_restart() {
 }
 
 #[test]
-fn scenario_22_three_replicas_on_both_sides() {
+fn scenario_22_row_53_three_replicas_on_both_sides() {
     let mut fabric = Fabric::new(&["cl0", "cl1"]);
     // The replicas of a peer have its name and its certificate, and addresses of their own.
     let replica = |name: &str, fabric: &Fabric| {

@@ -154,7 +154,7 @@ impl Engines {
                 let open = over_the_wire(tuple.client, export);
                 // Whose certificate it is.
                 let peer = &here.peer.name;
-                let decided = judge::inbound(there, open.client.as_ref(), peer, &open.export);
+                let decided = judge::inbound(there, open.client.as_deref(), peer, &open.export);
                 told_outcome(decided)
             }
             None => "refused".to_owned(),
@@ -189,7 +189,7 @@ fn over_the_wire(client: Option<&Client>, export: ObjectName) -> Open {
     let open = Open {
         request: [7; 16],
         export,
-        client: client.cloned(),
+        client: client.cloned().map(Arc::new),
         via: Vec::new(),
         trace: None,
     };

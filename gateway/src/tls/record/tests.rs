@@ -1,5 +1,7 @@
 //! Records against those of rustls itself, and against everything else.
 
+mod cost;
+
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,7 +15,7 @@ use super::*;
 const NAME: &str = "east.test";
 
 /// Configurations of two sides that trust each other.
-fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+pub(crate) fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec![NAME.to_owned()]).unwrap();
     let certificate: CertificateDer<'static> = params.self_signed(&key).unwrap().der().clone();
@@ -44,7 +46,7 @@ fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
     (Arc::new(server), Arc::new(client))
 }
 
-fn name() -> ServerName<'static> {
+pub(crate) fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).unwrap()
 }
 
@@ -321,6 +323,44 @@ async fn what_a_peer_may_say_behind_the_handshake_is_bounded() {
         matches!(tls_error(&error), Error::PeerMisbehaved(_)),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn new_keys_and_tickets_without_data_are_bounded() {
+    let ticket = [&[NEW_SESSION_TICKET, 0, 0, 30][..], &[7; 30]].concat();
+    let cases: [(ContentType, &[u8]); 3] = [
+        (ContentType::Handshake, &[KEY_UPDATE, 0, 0, 1, 0]),
+        (ContentType::Handshake, &ticket),
+        (ContentType::Alert, &[WARNING, USER_CANCELED]),
+    ];
+    for (typ, message) in cases {
+        let (mut client, mut server) = ours().await;
+        let sealer = &mut client.sealer;
+        let mut say = |opener: &mut Opener| {
+            let record = sealer.record(typ, OutboundChunks::Single(message)).unwrap();
+            if message.first() == Some(&KEY_UPDATE) {
+                let secrets = sealer.shared.secrets.lock().next_sealing().unwrap();
+                sealer.encrypter = encrypter(sealer.shared.suite, secrets).unwrap();
+                sealer.sequence = 0;
+            }
+            open(opener, &record, 1000).map(|_| ())
+        };
+        for _ in 0..MAX_EMPTY {
+            say(&mut server.opener).unwrap();
+        }
+        let error = say(&mut server.opener).unwrap_err();
+        assert!(
+            matches!(tls_error(&error), Error::PeerMisbehaved(_)),
+            "{error}"
+        );
+    }
+    // With data between them there may be any number.
+    let (mut client, mut server) = ours().await;
+    client.sealer.limit = 1;
+    for _ in 0..4 * MAX_EMPTY {
+        let sealed = seal(&mut client.sealer, b"data");
+        assert_eq!(open(&mut server.opener, &sealed, 1000).unwrap().0, b"data");
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fabric::api::Fingerprint;
 use fabric::name::ObjectName;
+use futures::FutureExt as _;
 use tokio::sync::mpsc;
 
-use super::super::connection::{Accept, ConnectionFacts, establish};
+use super::super::connection::{Accept, ConnectionFacts, MAX_EARLY, OpenError, establish};
 use super::super::frame::Open;
 use super::super::link::Link;
 use super::super::outbox::BATCH;
@@ -255,4 +256,92 @@ fn frames_of_a_byte_are_put_together() {
         bytes,
         (0..10_000_u32).map(|byte| byte as u8).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn what_was_broken_off_is_never_taken_for_its_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let (near, _far, _offered) = runtime.unwrap().block_on(pair());
+    for _ in 0..100 {
+        let shared = Arc::new(Shared::new(1, 0));
+        shared.received(Bytes::from_static(b"the last bytes"), true);
+        // Nothing is to be said of it when it goes.
+        shared.outbound.lock().sent_end = true;
+        let tunnel = Tunnel::new(Arc::clone(&shared), Arc::clone(&near));
+        let is_near = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Whoever receives finds the lock taken by whoever breaks the tunnel off.
+            let mut inbound = shared.inbound.lock();
+            let receiver = scope.spawn(|| {
+                is_near.store(true, Ordering::SeqCst);
+                tunnel.receive().now_or_never()
+            });
+            while !is_near.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            for _ in 0..20 {
+                std::thread::yield_now();
+            }
+            shared.broken.set(Broken::Lost).unwrap();
+            inbound.chunks.clear();
+            drop(inbound);
+            let received = receiver.join().unwrap();
+            assert_eq!(
+                received,
+                Some(Err(Broken::Lost)),
+                "an end without its bytes"
+            );
+        });
+    }
+}
+
+#[tokio::test]
+async fn clients_that_say_much_at_once_wait_for_a_peer_that_is_slow_just_then() {
+    const CLIENTS: usize = 600;
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let (near, far) = tokio::join!(
+        establish(facts(true), Link::plain(near)),
+        establish(facts(false), Link::plain(far)),
+    );
+    let (offer, mut offered) = mpsc::unbounded_channel();
+    let [(near, ours), (far, theirs)] = [near.unwrap(), far.unwrap()];
+    let accept = Arc::new(Offer(offer));
+    tokio::spawn(Arc::clone(&near).run(ours, Arc::clone(&accept) as Arc<dyn Accept>));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let near = Arc::clone(&near);
+            tokio::spawn(async move {
+                assert!(near.room().await);
+                let tunnel = near.open(open(), &[7; MAX_EARLY]).unwrap();
+                tunnel.answered().await.unwrap();
+            })
+        })
+        .collect();
+    // Each of them goes as far as it can.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    near.send_control(&Frame::Window(1, 1));
+    assert!(!near.is_closed(), "{:?}", near.why_closed());
+    tokio::spawn(far.run(theirs, accept));
+    for client in clients {
+        client.await.unwrap();
+    }
+    for _ in 0..CLIENTS {
+        offered.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_more_tunnels_are_opened_than_the_peer_takes() {
+    let (near, _far, mut offered) = pair().await;
+    let mut tunnels = Vec::new();
+    while near.is_usable() {
+        tunnels.push(near.open(open(), b"").unwrap());
+    }
+    assert_eq!(near.open(open(), b"").err(), Some(OpenError::Unusable));
+    for _ in &tunnels {
+        let far = offered.recv().await.unwrap();
+        assert_eq!(far.receive().now_or_never(), None);
+    }
 }

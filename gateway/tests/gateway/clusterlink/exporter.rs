@@ -20,6 +20,8 @@ use crate::common::authority::{Authority, Leaf};
 #[derive(Clone, Copy)]
 pub(super) struct Manners {
     pub version: &'static SupportedProtocolVersion,
+    /// What it speaks, if it says so.
+    pub protocol: &'static str,
     pub authorize: u16,
     pub connect: u16,
     /// Whether each answer ends its connection.
@@ -33,6 +35,7 @@ pub(super) const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.opaque.token";
 
 pub(super) const GOOD: Manners = Manners {
     version: &rustls::version::TLS12,
+    protocol: "",
     authorize: 200,
     connect: 200,
     closes: false,
@@ -58,12 +61,15 @@ impl Exporter {
                 .unwrap();
         let chain = CertificateDer::pem_file_iter(&leaf.files.certificate).unwrap();
         let key = PrivateKeyDer::from_pem_file(&leaf.files.key).unwrap();
-        let config = ServerConfig::builder_with_provider(provider)
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[manners.version])
             .unwrap()
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.map(Result::unwrap).collect(), key)
             .unwrap();
+        if !manners.protocol.is_empty() {
+            config.alpn_protocols = vec![manners.protocol.into()];
+        }
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

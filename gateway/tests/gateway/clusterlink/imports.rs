@@ -208,6 +208,18 @@ async fn row_33_the_name_of_the_dialled_peer_has_to_be_proven() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tunnels_of_weft_are_not_spoken_by_tls_1_2() {
+    let manners = Manners {
+        protocol: "weft/1",
+        ..GOOD
+    };
+    let (migration, east) = Migration::with(manners).await;
+    migration.west.handshakes("dial", "tls_version").await;
+    assert!(talk(migration.import, "hello").await.is_err());
+    assert_eq!(east.asked(""), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_61_a_dead_gateway_beside_a_good_one_does_no_harm() {
     let migration = Migration::new().await;
     let east = migration.east(GOOD).await;
