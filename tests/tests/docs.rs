@@ -106,8 +106,10 @@ fn defaults(command: &str) -> BTreeMap<String, Option<String>> {
     let mut flag = None;
     for line in help.lines().map(str::trim) {
         if line.starts_with("--") {
-            flag = line.split(' ').next().map(str::to_owned);
-            defaults.extend(flag.clone().map(|flag| (flag, None)));
+            let name = line.split(' ').next().unwrap_or_default().to_owned();
+            // The examples below have them again.
+            defaults.entry(name.clone()).or_insert(None);
+            flag = Some(name);
         }
         let default = line.strip_prefix("[default: ");
         if let (Some(flag), Some(default)) = (&flag, default) {
