@@ -120,8 +120,8 @@ fn http(address: SocketAddr, request: &str) -> io::Result<Answer> {
     })
 }
 
-/// The same as [`exchange`], from an address of this host.
-pub fn exchange_from(from: Ipv4Addr, to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+/// The same as [`connect`], from an address of this host.
+pub fn connect_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::STREAM,
@@ -129,18 +129,24 @@ pub fn exchange_from(from: Ipv4Addr, to: SocketAddr, bytes: &[u8]) -> io::Result
     )?;
     rustix::net::bind(&socket, &SocketAddr::from((from, 0)))?;
     rustix::net::connect(&socket, &to)?;
-    let mut stream = TcpStream::from(socket);
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(DEADLINE))?;
-    stream.write_all(bytes)?;
-    stream.shutdown(Shutdown::Write)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The same as [`exchange`], from an address of this host.
+pub fn exchange_from(from: Ipv4Addr, to: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    exchange_over(connect_from(from, to)?, bytes)
 }
 
 /// Sends bytes, ends the sending half, and reads what comes back to its end.
 pub fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = connect(address)?;
+    exchange_over(connect(address)?, bytes)
+}
+
+fn exchange_over(mut stream: TcpStream, bytes: &[u8]) -> io::Result<Vec<u8>> {
     stream.write_all(bytes)?;
     stream.shutdown(Shutdown::Write)?;
     let mut answer = Vec::new();
