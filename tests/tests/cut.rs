@@ -5,6 +5,7 @@
 //! `WEFT_CONNECTIONS=1000 cargo test -p weft-tests --test cut -- --nocapture --test-threads 1`.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
