@@ -83,6 +83,39 @@ fn the_arrows_between_crates_hold() {
     }
 }
 
+/// Fuzzing is no part of what runs here, so that nobody would see that it no longer builds. What the
+/// targets do stands beside the tests, which compile it; this is about what is around it.
+#[test]
+fn the_locks_of_fuzzing_are_up_to_date() {
+    for package in packages() {
+        let folder = directory(&package).join("fuzz");
+        if !folder.exists() {
+            continue;
+        }
+        let lock = read(&folder.join("Cargo.lock"));
+        let fuzz = packages_of(&folder.join("Cargo.toml"));
+        let mut locked = 0;
+        for package in packages().iter().chain(&fuzz) {
+            let name = name(package);
+            let Some(listed) = locked_dependencies(&lock, &name) else {
+                continue;
+            };
+            let wanted: BTreeSet<_> = dependencies(package)
+                .into_iter()
+                .filter(|dependency| !dependency.is_for_development)
+                .map(|dependency| dependency.name)
+                .collect();
+            let lock = folder.join("Cargo.lock");
+            assert_eq!(listed, wanted, "{name} in {}", lock.display());
+            locked += 1;
+        }
+        assert!(
+            locked >= 2,
+            "neither the library nor its targets are locked"
+        );
+    }
+}
+
 /// Clippy's list in `fabric/clippy.toml` refuses what the standard library could bring in; this
 /// refuses crates. (`getrandom` is in the graph: jsonschema's hash maps are seeded by it.)
 #[test]
@@ -276,6 +309,18 @@ fn dependencies(package: &Value) -> Vec<Dependency> {
             is_for_development: dependency["kind"] == "dev",
         })
         .collect()
+}
+
+/// What a lock file says that a package depends on; none where it doesn't know the package.
+fn locked_dependencies(lock: &str, name: &str) -> Option<BTreeSet<String>> {
+    let name = format!("name = \"{name}\"");
+    let mut packages = lock.split("\n[[package]]\n");
+    let package = packages.find(|package| package.lines().next() == Some(&name))?;
+    let (_, list) = package.split_once("dependencies = [\n")?;
+    let names = list.lines().map_while(|line| line.strip_prefix(" \""));
+    // A version stands behind the name where there are several.
+    let names = names.filter_map(|line| line.split([' ', '"']).next());
+    Some(names.map(str::to_owned).collect())
 }
 
 /// The keys of `[workspace.dependencies]`.
