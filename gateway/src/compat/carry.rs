@@ -197,8 +197,14 @@ async fn inwards(
     loop {
         let length = match from_peer.read(&mut buffer).await {
             Ok(length) => length,
-            // Whoever takes our end for the end of both says no goodbye of its own.
-            Err(_) if ends.sent.load(Ordering::Acquire) => 0,
+            // Whoever takes our end for the end of both says no goodbye of its own. That is all that
+            // is lacking: a reset, or a record that was tampered with, may have taken bytes away.
+            Err(error)
+                if error.kind() == ErrorKind::UnexpectedEof
+                    && ends.sent.load(Ordering::Acquire) =>
+            {
+                0
+            }
             Err(error) => return Err(ends.broken(&error)),
         };
         let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else {

@@ -270,7 +270,7 @@ impl Round {
                 plan.moment().await;
                 entry.cut(End::NoLongerAllowed);
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             end = carried => {
@@ -362,7 +362,7 @@ fn facts(dialled: bool) -> ConnectionFacts {
 
 /// Two ends of a connection, by TLS or in the clear.
 async fn links(seed: u64, buffer: u32) -> (Link, Link) {
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         let (near, far) = tokio::io::duplex(1 + (seed % 7) as usize * 3_000);
         return (Link::plain(near), Link::plain(far));
     }
@@ -408,7 +408,11 @@ async fn round(seed: u64) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The last one to end takes the connection with it.
-        let left = if seed % 2 == 0 { &connection } else { &far };
+        let left = if seed.is_multiple_of(2) {
+            &connection
+        } else {
+            &far
+        };
         left.retire("it is replaced");
         tasks.close();
         tasks.wait().await;

@@ -452,6 +452,9 @@ impl Connection {
     /// Reads and writes until the end; then every tunnel is broken.
     pub async fn run(self: Arc<Self>, incoming: Incoming, accept: Arc<dyn Accept>) {
         let cut = tokio::select! {
+            // First: what is cut takes nothing more.
+            biased;
+            () = self.closed.cancelled() => true,
             why = self.read(incoming, &accept) => { self.close(why); true }
             written = self.outbox.run(|| self.load() > FEW) => {
                 match written {
@@ -460,7 +463,6 @@ impl Connection {
                 }
                 false
             }
-            () = self.closed.cancelled() => true,
         };
         self.outbox.close();
         let tunnels: Vec<_> = self.tunnels.lock().open.values().cloned().collect();
