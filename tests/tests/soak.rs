@@ -197,13 +197,15 @@ fn memory_is_flat_under_a_mixed_load() {
             next_commit = Instant::now() + COMMIT;
         }
     }
-    for thread in threads {
-        thread.join().unwrap();
-    }
+    // What was measured is told also where one of them failed.
+    let ended: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
     eprintln!("{:?}: {work:?}", start.elapsed());
     for (name, curve, peer) in [("east", &east, &fabric.east), ("west", &west, &fabric.west)] {
         curve.tell(name);
         eprintln!("{name}: {}", peer.process().usage());
+    }
+    for end in ended {
+        end.unwrap();
     }
     for (name, curve) in [("east", &east), ("west", &west)] {
         let growth = curve.growth();

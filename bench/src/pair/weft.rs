@@ -1,5 +1,6 @@
 //! Two peers of a fabric, each a `weft run`: policies, metrics and the decision log are on.
 
+use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,6 +13,9 @@ use crate::ports::free_addresses;
 use crate::process::{Process, clean};
 use crate::stage::{EXPORTER, IMPORTER, Stage};
 
+/// How many threads carry traffic, where it isn't to be what Weft takes by itself.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// Starts both peers of a fabric.
 pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -> Result<Pair> {
     let admins = free_addresses::<2>()?;
@@ -23,6 +27,9 @@ pub(super) fn start(kind: Kind, fabric: &Fabric, stage: &Stage, folder: &Path) -
             fs::remove_dir_all(&state)?;
         }
         let mut command = clean(stage.binary());
+        if let Some(threads) = env::var_os(THREADS) {
+            command.env(THREADS, threads);
+        }
         command
             .args(["run", "--peer", name, "--ref", "main"])
             .arg("--repo")

@@ -9,7 +9,7 @@ use fabric::name::ObjectName;
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
 
-use super::super::connection::{Accept, ConnectionFacts, MAX_EARLY, OpenError, establish};
+use super::super::connection::{Accept, Closed, ConnectionFacts, MAX_EARLY, OpenError, establish};
 use super::super::frame::Open;
 use super::super::link::Link;
 use super::super::outbox::BATCH;
@@ -26,6 +26,17 @@ impl Accept for Offer {
 
     fn revision(&self) -> String {
         String::new()
+    }
+}
+
+/// Has much to say for an answer.
+struct Wordy;
+
+impl Accept for Wordy {
+    fn accept(&self, _: Tunnel, _: Open) {}
+
+    fn revision(&self) -> String {
+        "x".repeat(200)
     }
 }
 
@@ -106,6 +117,27 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 fn held(tunnel: &Tunnel) -> usize {
     let inbound = tunnel.shared.inbound.lock();
     inbound.chunks.iter().map(|chunk| chunk.len()).sum()
+}
+
+#[tokio::test]
+async fn who_asks_without_reading_the_answers_is_left_once_too_many_wait() {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let (near, far) = tokio::join!(
+        establish(facts(true), Link::plain(near)),
+        establish(facts(false), Link::plain(far)),
+    );
+    let [(near, ours), (far, _unread)] = [near.unwrap(), far.unwrap()];
+    tokio::spawn(Arc::clone(&near).run(ours, Arc::new(Wordy)));
+    let mut asked = 0;
+    while !near.is_closed() {
+        assert!(asked < 1_000_000, "the answers wait without end");
+        assert!(far.ping(String::new()).now_or_never().is_none());
+        asked += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(near.why_closed(), Some(Closed::Stalled)));
+    // Not for a few of them: what waits has to be more than a slow moment leaves.
+    assert!(asked * 200 > 2 * 1024 * 1024, "after {asked}");
 }
 
 #[tokio::test]
