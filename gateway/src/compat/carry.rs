@@ -30,6 +30,10 @@ const HOLD: Duration = Duration::from_secs(5);
 /// The same once it has answered something: mostly that was all, and the client is gone.
 const HOLD_ANSWERED: Duration = Duration::from_secs(1);
 
+/// How long the end of a service's direction waits behind its last bytes: a data plane of
+/// ClusterLink's drops what it hasn't passed on within itself when the connection ends.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// A connection to a peer that carries raw bytes from now on.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -172,6 +176,11 @@ async fn outwards(
     entry.half_closed.store(true, Ordering::Relaxed);
     if holds_end {
         silence(entry, ends).await;
+    } else {
+        tokio::select! {
+            () = ends.received.cancelled() => {}
+            () = sleep(LINGER) => {}
+        }
     }
     ends.sent.store(true, Ordering::Release);
     match to_peer.shutdown().await {
