@@ -73,7 +73,6 @@ fn floor(results: &Results) -> String {
         "load",
         columns.into_iter().map(str::to_owned),
     );
-    let mut rows = 0;
     for work in works {
         let spread = |kind| results.spread(kind, work, Outcome::cpu_per_unit);
         let cipher = Spread::of(results.ciphers.iter().copied());
@@ -88,14 +87,10 @@ fn floor(results: &Results) -> String {
                 weft.to_string(),
                 digits(weft.median / both),
             ];
-            rows += 1;
             table.row(work.to_string(), cells.into_iter().map(Some));
         }
     }
-    match rows {
-        0 => String::new(),
-        _ => table.text,
-    }
+    table.unless_empty()
 }
 
 fn cpu(results: &Results) -> String {
@@ -369,6 +364,7 @@ fn works(results: &Results) -> Vec<Work> {
 
 pub(super) struct Table {
     text: String,
+    is_empty: bool,
 }
 
 // === impl Table ===
@@ -380,6 +376,7 @@ impl Table {
         let rule = "---|".repeat(columns.len() + 1);
         Self {
             text: format!("\n{title}:\n\n| {first} | {head} |\n|{rule}\n"),
+            is_empty: true,
         }
     }
 
@@ -391,5 +388,14 @@ impl Table {
             let _ = write!(self.text, " {value} |");
         }
         self.text.push('\n');
+        self.is_empty = false;
+    }
+
+    /// The table; nothing where it has no row.
+    fn unless_empty(self) -> String {
+        match self.is_empty {
+            true => String::new(),
+            false => self.text,
+        }
     }
 }

@@ -120,6 +120,11 @@ pub enum End {
     Draining,
 }
 
+/// Where a rule stands, as `file:line`, for a line of text.
+pub(crate) fn place(rule: &Rule) -> String {
+    format!("{}:{}", rule.origin.path.escape_default(), rule.origin.line)
+}
+
 // === impl Outcome ===
 
 impl Outcome {
@@ -242,9 +247,7 @@ impl Record<'_> {
             _ => "deny",
         };
         let rule = self.rule.map(|rule| rule.key.to_string());
-        let origin = self
-            .rule
-            .map(|rule| format!("{}:{}", rule.origin.path.escape_default(), rule.origin.line));
+        let origin = self.rule.map(place);
         let via: Vec<_> = self.via.iter().map(PeerName::as_str).collect();
         let via = (!via.is_empty()).then(|| via.join(","));
         tracing::info!(

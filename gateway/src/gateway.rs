@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::admin;
 use crate::compat;
 use crate::config::{ClusterView, Config, DecisionLog, StatusProvider};
-use crate::decision::End;
+use crate::decision::{End, place};
 use crate::heartbeat::Heartbeats;
 use crate::import::listener::Listeners;
 use crate::link;
@@ -399,15 +399,14 @@ impl Follower {
         let snapshot = world.as_ref().map(|world| &*world.snapshot);
         if is_same_source {
             // The clock alone: nothing else of the snapshot is otherwise.
-            let over = |world: &Option<Arc<World>>| {
+            let [before, over] = [&old, &world].map(|world| {
                 let over = world.as_ref().map(|world| world.over.as_slice());
-                over.unwrap_or_default().to_vec()
-            };
-            let (before, over) = (over(&old), over(&world));
+                over.unwrap_or_default()
+            });
             tracing::info!(
-                ended = named(&over, &before),
+                ended = named(over, before),
                 // Denies alone, where the clock was set back.
-                counts_again = named(&before, &over),
+                counts_again = named(before, over),
                 policies.over = over.len(),
                 connections.cut = cut,
                 took_us = took.as_micros() as u64,
@@ -506,14 +505,7 @@ async fn judge(state: &Arc<State>, world: Option<Arc<World>>) -> (usize, usize) 
 /// The names of the rules that aren't among others, for people; none where there is none.
 fn named(rules: &[Rule], others: &[Rule]) -> Option<String> {
     let new = || rules.iter().filter(|rule| !others.contains(rule));
-    let named = |rule: &Rule| {
-        format!(
-            "{} at {}:{}",
-            rule.key,
-            rule.origin.path.escape_default(),
-            rule.origin.line
-        )
-    };
+    let named = |rule: &Rule| format!("{} at {}", rule.key, place(rule));
     let mut text = new().take(NAMED).map(named).collect::<Vec<_>>().join(", ");
     if let Some(more @ 1..) = new().count().checked_sub(NAMED) {
         text.push_str(&format!(", and {more} more"));

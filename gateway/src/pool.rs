@@ -158,8 +158,12 @@ impl Connections {
             .live
             .iter()
             .filter(|connection| connection.facts().dialled && !connection.is_going());
-        let (doubted, fine): (Vec<_>, Vec<_>) =
-            dialled.partition(|connection| connection.is_doubted());
-        fine.len() < DIALLED_PER_PEER && doubted.len() < DOUBTED_PER_PEER
+        let (doubted, fine) = dialled.fold((0, 0), |(doubted, fine), connection| match connection
+            .is_doubted()
+        {
+            true => (doubted + 1, fine),
+            false => (doubted, fine + 1),
+        });
+        fine < DIALLED_PER_PEER && doubted < DOUBTED_PER_PEER
     }
 }

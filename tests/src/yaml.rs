@@ -96,6 +96,23 @@ spec:
     )
 }
 
+/// The revocation of one certificate.
+pub fn revocation(fingerprint: &str) -> String {
+    format!(
+        "\
+apiVersion: weft.dev/v1alpha1
+kind: Revocations
+metadata:
+  name: test
+spec:
+  certificates:
+  - fingerprint: {fingerprint}
+    reason: key compromise
+    date: \"2026-01-01\"
+"
+    )
+}
+
 /// Workloads of a host: every client on it is one of `namespace`.
 pub fn workloads(peer: &str, namespace: &str) -> String {
     format!(

@@ -402,19 +402,7 @@ fn a_removed_peer_is_cut_and_no_other() {
 fn a_revoked_peer_is_cut_and_no_other() {
     let importers = Importers::started();
     let fingerprint = weft_tests::certificates::fingerprint(&importers.fabric.east.certificate());
-    let revocations = format!(
-        "\
-apiVersion: weft.dev/v1alpha1
-kind: Revocations
-metadata:
-  name: test
-spec:
-  certificates:
-  - fingerprint: {fingerprint}
-    reason: key compromise
-    date: \"2026-01-01\"
-"
-    );
+    let revocations = yaml::revocation(&fingerprint.to_string());
     let repository = &importers.fabric.repository;
     importers.shut_out("a revoked peer", || {
         repository.write("revocations.yaml", &revocations);

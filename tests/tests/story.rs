@@ -151,19 +151,7 @@ fn a_revoked_certificate_is_cut_at_once() {
     let mut live = Live::open(fabric.import());
 
     let fingerprint = weft_tests::certificates::fingerprint(&fabric.east.certificate());
-    let revocations = format!(
-        "\
-apiVersion: weft.dev/v1alpha1
-kind: Revocations
-metadata:
-  name: test
-spec:
-  certificates:
-  - fingerprint: {fingerprint}
-    reason: key compromise
-    date: \"2026-01-01\"
-"
-    );
+    let revocations = yaml::revocation(&fingerprint.to_string());
     fabric.repository.write("revocations.yaml", revocations);
     let revocation = fabric.repository.commit("Revoke east's certificate");
     fabric.west.reconcile_to(&revocation);

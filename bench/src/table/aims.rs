@@ -65,14 +65,12 @@ pub(super) fn render(results: &Results) -> String {
         "Weft's figure",
         columns.into_iter().map(str::to_owned),
     );
-    let mut rows = 0;
     let mut row = |what: String, at_most: f64, measured: Option<Spread>, is_whole: bool| {
         let Some(measured) = measured else { return };
         let is_reached = match measured.median <= at_most && is_whole {
             true => "yes",
             false => "**no**",
         };
-        rows += 1;
         let cells = [digits(at_most), measured.to_string(), is_reached.to_owned()];
         table.row(what, cells.into_iter().map(Some));
     };
@@ -102,8 +100,5 @@ pub(super) fn render(results: &Results) -> String {
             is_whole,
         );
     }
-    match rows {
-        0 => String::new(),
-        _ => table.text,
-    }
+    table.unless_empty()
 }

@@ -8,19 +8,17 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use fabric::api::Fingerprint;
 use fabric::name::ObjectName;
-use rustls_pki_types::UnixTime;
-use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::live::{Live, Subject};
 use crate::tls::handshake;
-use crate::tls::record_tests::{configs, name};
+use crate::tls::record_tests::{self, configs, name};
 use crate::tunnel::connection::establish;
 use crate::tunnel::frame::Open;
-use crate::tunnel::{Accept, Connection, ConnectionFacts, Link};
+use crate::tunnel::stream::tests::facts;
+use crate::tunnel::{Accept, Connection, Link};
 
 /// How long anything may take, on a machine that does much else.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -206,10 +204,7 @@ async fn talk(socket: TcpStream, plan: Plan, is_client: bool) -> Talked {
 }
 
 async fn sockets(buffer: u32) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap());
-    let (client, server) = tokio::join!(client, listener.accept());
-    let (client, server) = (client.unwrap(), server.unwrap().0);
+    let (client, server) = record_tests::sockets().await;
     for socket in [&client, &server] {
         crate::listen::prepare(&SockRef::from(socket));
         if buffer > 0 {
@@ -346,18 +341,6 @@ async fn near(round: Arc<Round>, connection: Arc<Connection>, at: usize) {
     };
     let ((), talked) = tokio::join!(carried, talk(client, plan, true));
     round.talked(plan, true, &talked);
-}
-
-fn facts(dialled: bool) -> ConnectionFacts {
-    ConnectionFacts {
-        peer: "east".parse().unwrap(),
-        dialled,
-        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-        gateway: None,
-        chain: Vec::new(),
-        own: Fingerprint::of_der(b"a certificate"),
-        made: UnixTime::now(),
-    }
 }
 
 /// Two ends of a connection, by TLS or in the clear.

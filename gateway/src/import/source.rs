@@ -116,12 +116,8 @@ pub(crate) async fn find<'a>(
             fail(Outcome::Loop, None, "the connection came by it".to_owned());
             continue;
         }
-        let (outcome, rule) = judge::outbound(
-            snapshot,
-            wanted.client.map(|client| &**client),
-            import,
-            source,
-        );
+        let (outcome, rule) =
+            judge::outbound(snapshot, wanted.client.map(Arc::as_ref), import, source);
         if outcome != Outcome::Allowed {
             fail(outcome, rule, String::new());
             continue;
@@ -198,6 +194,7 @@ async fn open_tunnel(
         let label = ResultLabel { result };
         state.metrics.tunnel_opens.get_or_create(&label).inc();
     };
+    let limit = world.timeouts(state.config.timeouts).open;
     let mut text = String::new();
     for _ in 0..TRIES {
         let connection = dial::connection(state, remote).await.map_err(|error| {
@@ -209,12 +206,7 @@ async fn open_tunnel(
             text = refused.to_string();
             continue;
         }
-        match timeout(
-            world.timeouts(state.config.timeouts).open,
-            connection.room(),
-        )
-        .await
-        {
+        match timeout(limit, connection.room()).await {
             Ok(true) => {}
             Ok(false) => continue,
             Err(_) => {
@@ -237,7 +229,6 @@ async fn open_tunnel(
             }
         };
         let asked = Instant::now();
-        let limit = world.timeouts(state.config.timeouts).open;
         let answer = tokio::select! {
             answer = timeout(limit, tunnel.answered()) => answer,
             // Without data nothing can arrive twice, so that another way is tried at once.

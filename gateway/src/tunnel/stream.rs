@@ -683,4 +683,4 @@ impl Chunk {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -50,7 +50,7 @@ pub(crate) fn name() -> ServerName<'static> {
     ServerName::try_from(NAME).unwrap()
 }
 
-async fn sockets() -> (TcpStream, TcpStream) {
+pub(crate) async fn sockets() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap());
     let (client, server) = tokio::join!(client, listener.accept());

@@ -64,7 +64,7 @@ impl Sink for Counting {
     }
 }
 
-fn facts(dialled: bool) -> ConnectionFacts {
+pub(crate) fn facts(dialled: bool) -> ConnectionFacts {
     ConnectionFacts {
         peer: "east".parse().unwrap(),
         dialled,
