@@ -1,6 +1,7 @@
 //! Whether peers answer, watched by one task per peer.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,20 +43,27 @@ pub(crate) struct Heartbeats {
 #[derive(Default)]
 struct Beats {
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
-    /// The connections that have one under way, by their own identity.
-    asked: HashSet<usize>,
+    /// The connections that have one under way, by their own identity, and what had been received
+    /// over each when it was sent.
+    asked: HashMap<usize, (Arc<Connection>, u64)>,
 }
 
 /// What comes of a heartbeat over one connection.
 enum Event {
     /// It should have been answered by now, and still may be.
-    Late(Arc<Connection>, Asked),
+    Late(Asked),
     /// It was answered after so long, or wasn't.
-    Over(Arc<Connection>, Option<Duration>),
+    Over(Asked, Option<Duration>),
+}
+
+/// That a peer is there.
+struct Sign {
+    round_trip: Option<Duration>,
 }
 
 /// A heartbeat that is to be answered in time.
 struct Asked {
+    connection: Arc<Connection>,
     at: Instant,
     /// How long it still has once it is late.
     rest: Duration,
@@ -146,19 +154,20 @@ async fn watch(state: &Arc<State>, peer: &PeerName) {
 // === impl Beats ===
 
 impl Beats {
-    /// One heartbeat over every connection of the peer; one answer is enough.
+    /// One heartbeat over every connection of the peer; one answer is enough, or anything else that
+    /// comes from it. The round trip, where it was answered.
     async fn beat(
         &mut self,
         state: &Arc<State>,
         remote: &Remote,
         heartbeat: &Heartbeat,
         limit: Option<Duration>,
-    ) -> Result<Duration, String> {
+    ) -> Result<Option<Duration>, String> {
         let peer = &remote.peer.name;
         if compat::import::applies(state, remote)
             && let Some(result) = compat::import::beat(state, remote).await
         {
-            return result;
+            return result.map(Some);
         }
         let revision = link::revision(state);
         for connection in state.pool.of(peer) {
@@ -184,8 +193,8 @@ impl Beats {
             tokio::select! {
                 biased;
                 Some(event) = self.under_way.next() => {
-                    if let Some(round_trip) = self.note(event, heartbeat.down) {
-                        return Ok(round_trip);
+                    if let Some(sign) = self.note(event, heartbeat.down) {
+                        return Ok(sign.round_trip);
                     }
                 }
                 dialled = &mut dial, if is_dialling => {
@@ -197,6 +206,10 @@ impl Beats {
                 }
                 () = &mut over => break,
             }
+        }
+        let mut asked = self.asked.values().map(|(connection, _)| connection);
+        if asked.any(|connection| self.is_heard(connection) && !connection.is_going()) {
+            return Ok(None);
         }
         Err(failure.map_or_else(
             || "heartbeats weren't answered".to_owned(),
@@ -219,50 +232,82 @@ impl Beats {
 
     /// Sends a heartbeat over a connection, unless one is under way.
     fn ask(&mut self, connection: Arc<Connection>, revision: String, heartbeat: &Heartbeat) {
-        if !self.asked.insert(identity(&connection)) {
+        let Entry::Vacant(asked) = self.asked.entry(identity(&connection)) else {
             return;
-        }
+        };
+        asked.insert((Arc::clone(&connection), connection.heard()));
         let limit = heartbeat.timeout.get();
         let soon = limit / DOUBT;
-        let asked = Asked {
+        let mut asked = Asked {
             at: Instant::now(),
             rest: limit.saturating_sub(soon),
             answer: {
                 let connection = Arc::clone(&connection);
                 Box::pin(async move { connection.ping(revision).await })
             },
+            connection,
         };
         self.under_way.push(Box::pin(async move {
-            let mut asked = asked;
             match timeout(soon, &mut asked.answer).await {
-                Ok(answer) => Event::Over(connection, answer.map(|()| asked.at.elapsed())),
-                Err(_) => Event::Late(connection, asked),
+                Ok(answer) => asked.over(answer),
+                Err(_) => Event::Late(asked),
             }
         }));
     }
 
-    /// Takes note of what came of a heartbeat; the round trip, where it says that the peer is there.
-    fn note(&mut self, event: Event, down: u32) -> Option<Duration> {
-        let (connection, round_trip) = match event {
-            Event::Late(connection, asked) => {
-                connection.doubt();
+    /// Takes note of what came of a heartbeat; a sign of life, where it says that the peer is there.
+    fn note(&mut self, event: Event, down: u32) -> Option<Sign> {
+        let (asked, round_trip) = match event {
+            Event::Late(mut asked) => {
+                if !self.is_heard(&asked.connection) {
+                    asked.connection.doubt();
+                }
                 self.under_way.push(Box::pin(async move {
-                    let answer = timeout(asked.rest, asked.answer).await;
-                    let answer = answer.ok().flatten();
-                    Event::Over(connection, answer.map(|()| asked.at.elapsed()))
+                    let answer = timeout(asked.rest, &mut asked.answer).await;
+                    asked.over(answer.ok().flatten())
                 }));
                 return None;
             }
-            Event::Over(connection, round_trip) => (connection, round_trip),
+            Event::Over(asked, round_trip) => (asked, round_trip),
         };
+        let connection = &asked.connection;
         connection.forget_beats();
-        self.asked.remove(&identity(&connection));
-        if round_trip.is_none() && connection.missed() >= down {
-            // Dead without a word: its tunnels shall know.
-            connection.close(Closed::Silent);
-        }
+        let is_heard = self.is_heard(connection);
+        self.asked.remove(&identity(connection));
+        let sign = match round_trip {
+            Some(_) => Some(Sign { round_trip }),
+            None if is_heard => {
+                connection.trust();
+                Some(Sign { round_trip: None })
+            }
+            None => {
+                if connection.missed() >= down {
+                    // Dead without a word: its tunnels shall know.
+                    connection.close(Closed::Silent);
+                }
+                None
+            }
+        };
         // One that takes no more tunnels doesn't make the peer reachable.
-        round_trip.filter(|_| !connection.is_going())
+        sign.filter(|_| !connection.is_going())
+    }
+
+    /// Whether anything was received over a connection since its heartbeat was sent.
+    ///
+    /// The answer may be behind much else: on a narrow way that is full, what waits to be sent takes
+    /// longer than any heartbeat may.
+    fn is_heard(&self, connection: &Arc<Connection>) -> bool {
+        let asked = self.asked.get(&identity(connection));
+        asked.is_some_and(|(_, heard)| connection.heard() != *heard) && !connection.is_closed()
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn over(self, answer: Option<()>) -> Event {
+        let took = self.at.elapsed();
+        Event::Over(self, answer.map(|()| took))
     }
 }
 

@@ -47,17 +47,18 @@ impl Reachability {
             .is_some_and(|state| !state.reachable)
     }
 
-    /// Takes a heartbeat's result; the new state, when the peer's reachability changed.
+    /// Takes a heartbeat's result, with the round trip where it was answered; the new state, when the
+    /// peer's reachability changed.
     pub(crate) fn observe(
         &self,
         peer: &PeerName,
-        result: Result<Duration, String>,
+        result: Result<Option<Duration>, String>,
         heartbeat: &Heartbeat,
         now: Timestamp,
     ) -> Option<bool> {
         let ok = result.is_ok();
         let (round_trip, failure) = match result {
-            Ok(round_trip) => (Some(round_trip), None),
+            Ok(round_trip) => (round_trip, None),
             Err(failure) => (None, Some(failure)),
         };
         let mut peers = self.peers.lock();
@@ -110,7 +111,7 @@ mod tests {
         };
         let observe = |ok: bool| {
             let result = if ok {
-                Ok(Duration::ZERO)
+                Ok(Some(Duration::ZERO))
             } else {
                 Err("timed out".to_owned())
             };

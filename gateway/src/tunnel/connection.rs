@@ -87,6 +87,8 @@ pub struct Connection {
     doubted: watch::Sender<bool>,
     /// How many heartbeats in a row weren't answered.
     missed: AtomicU32,
+    /// How many pieces were received: so much for whether any was.
+    heard: AtomicU64,
     beats: Mutex<BTreeMap<u64, oneshot::Sender<()>>>,
     next_beat: AtomicU64,
     revision: Mutex<String>,
@@ -267,6 +269,7 @@ impl Connection {
             left: AtomicBool::new(false),
             doubted: watch::Sender::new(false),
             missed: AtomicU32::new(0),
+            heard: AtomicU64::new(0),
             beats: Mutex::default(),
             next_beat: AtomicU64::new(1),
             revision: Mutex::default(),
@@ -395,9 +398,21 @@ impl Connection {
         }
     }
 
+    /// How many pieces were received, to be compared with what it was before.
+    #[must_use]
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
     /// Doubts that anything comes through, until a heartbeat is answered.
     pub fn doubt(&self) {
         self.doubted.send_replace(true);
+    }
+
+    /// Doubts it no more: something came through.
+    pub fn trust(&self) {
+        self.doubted.send_replace(false);
+        self.missed.store(0, Ordering::Relaxed);
     }
 
     /// A heartbeat wasn't answered in time; how many that were in a row.
@@ -488,6 +503,7 @@ impl Connection {
             while over.is_ok() {
                 over = match receiver.next() {
                     Ok(Some(Opened::Data(mut bytes))) => {
+                        self.heard.fetch_add(1, Ordering::Relaxed);
                         self.take(&mut parser, &mut bytes, accept, &mut touched)
                     }
                     Ok(Some(Opened::Closed)) => Err(Closed::ByPeer),
@@ -584,8 +600,7 @@ impl Connection {
             Frame::Pong(beat) => {
                 *self.revision.lock() = beat.revision;
                 // However late it is: the way there and back is whole.
-                self.doubted.send_replace(false);
-                self.missed.store(0, Ordering::Relaxed);
+                self.trust();
                 if let Some(waiting) = self.beats.lock().remove(&beat.token) {
                     let _ = waiting.send(());
                 }

@@ -307,3 +307,85 @@ async fn row_69_a_peer_half_a_second_away_is_reached_with_the_usual_timeouts() {
         .await
     );
 }
+
+/// In front of a gateway: what comes from it comes at so many bytes a second, and waits in line.
+async fn narrow(gateway: SocketAddr, rate: usize) -> (SocketAddr, JoinSet<()>) {
+    /// Within a hundredth of a second.
+    const SLICES: usize = 100;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut running = JoinSet::new();
+        while let Ok((near, _)) = listener.accept().await {
+            let Ok(far) = TcpStream::connect(gateway).await else {
+                continue;
+            };
+            let (near_read, mut near_write) = near.into_split();
+            let (mut far_read, far_write) = far.into_split();
+            running.spawn(late(near_read, far_write, Duration::ZERO));
+            let (sender, mut line) = mpsc::unbounded_channel::<Vec<u8>>();
+            running.spawn(async move {
+                let mut buffer = vec![0; 64 * 1024];
+                while let Ok(length @ 1..) = far_read.read(&mut buffer).await {
+                    let _ = sender.send(buffer[..length].to_vec());
+                }
+            });
+            running.spawn(async move {
+                let mut ticks = tokio::time::interval(Duration::from_secs(1) / SLICES as u32);
+                while let Some(piece) = line.recv().await {
+                    for slice in piece.chunks(rate / SLICES) {
+                        ticks.tick().await;
+                        if near_write.write_all(slice).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_narrow_way_that_is_full_counts_as_one_that_is_whole() {
+    // More than fits in what a tunnel may send ahead, so that heartbeats wait in line for long.
+    const LENGTH: usize = 512 * 1024;
+
+    let service = Service::start(|mut socket| async move {
+        let _ = socket.write_all(&vec![7; LENGTH]).await;
+        let _ = socket.shutdown().await;
+        let _ = socket.read(&mut [0; 64]).await;
+    });
+    let pair = Pair::started(service.await).await;
+    // East dials nobody: there is no other way.
+    let east = Planner::new("east", pair.authority.certificate())
+        .peer("west", &[])
+        .export("ledger", pair.service.address);
+    pair.east.apply(&east.allow_all()).await;
+    let (narrow, _narrow) = narrow(pair.east.address(), 64 * 1024).await;
+    let plan = Planner::new("west", pair.authority.certificate())
+        .peer("east", &[narrow])
+        .import("ledger", pair.import.port(), &[("east", "ledger")])
+        .state(|state| {
+            state.heartbeat = Heartbeat {
+                timeout: fabric::api::Duration::from_millis(750),
+                down: 2,
+                ..state.heartbeat
+            };
+        });
+    pair.west.apply(&plan.allow_all()).await;
+    pair.west.sees("east", true).await;
+    let started = Instant::now();
+    let mut received = Vec::new();
+    let mut client = TcpStream::connect(pair.import).await.unwrap();
+    soon("all of it", client.read_to_end(&mut received))
+        .await
+        .unwrap();
+    println!("{} KiB took {:?}", LENGTH / 1024, started.elapsed());
+    assert_eq!(received.len(), LENGTH);
+    assert_eq!(pair.west.told("east").await["reachable"], true);
+    let silent = "weft_gateway_connections_ended_total{reason=\"silent\"}";
+    assert_eq!(pair.west.metric(silent).await, None);
+}
