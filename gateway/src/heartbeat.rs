@@ -44,7 +44,7 @@ pub(crate) struct Heartbeats {
 struct Beats {
     under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Event> + Send>>>,
     /// The connections that have one under way, by their own identity, and what had been received
-    /// over each when it was sent.
+    /// over each when it was sent, or when it was late.
     asked: HashMap<usize, (Arc<Connection>, u64)>,
 }
 
@@ -259,9 +259,13 @@ impl Beats {
     fn note(&mut self, event: Event, down: u32) -> Option<Sign> {
         let (asked, round_trip) = match event {
             Event::Late(mut asked) => {
-                if !self.is_heard(&asked.connection) {
-                    asked.connection.doubt();
+                let connection = &asked.connection;
+                if !self.is_heard(connection) {
+                    connection.doubt();
                 }
+                // From here on anew: what was heard once is soon no sign of life any more.
+                let mark = (Arc::clone(connection), connection.heard());
+                self.asked.insert(identity(connection), mark);
                 self.under_way.push(Box::pin(async move {
                     let answer = timeout(asked.rest, &mut asked.answer).await;
                     asked.over(answer.ok().flatten())
@@ -292,7 +296,7 @@ impl Beats {
         sign.filter(|_| !connection.is_going())
     }
 
-    /// Whether anything was received over a connection since its heartbeat was sent.
+    /// Whether anything was received over a connection since its heartbeat was sent, or was late.
     ///
     /// The answer may be behind much else: on a narrow way that is full, what waits to be sent takes
     /// longer than any heartbeat may.

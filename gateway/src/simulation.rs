@@ -59,9 +59,9 @@ const CALM: Duration = Duration::from_secs(90);
 /// which the first dials anew, at 400 ms each way.
 const FOUND: Duration = Duration::from_secs(12);
 
-/// After so long without a way a peer isn't: five heartbeats that time out (3 s each), and the one
-/// that was just answered before.
-const LOST: Duration = Duration::from_secs(17);
+/// After so long without a way a peer isn't: five heartbeats that time out (3 s each, and a rest of
+/// 50 ms), and before them one that is over 2 s after the last thing was heard.
+const LOST: Duration = Duration::from_secs(18);
 
 /// A peer that has had a gateway for so long isn't given up: one of its dials may have begun before
 /// (5 s), and failed only then because of another gateway.
