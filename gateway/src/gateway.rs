@@ -442,6 +442,8 @@ impl Follower {
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);
+        // Beside the threads that carry traffic: thousands of policies are freed one by one.
+        let _ = tokio::task::spawn_blocking(move || drop(old)).await;
     }
 
     /// Whether policies have ended that hadn't when they were looked through, or the other way round:

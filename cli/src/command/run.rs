@@ -3,12 +3,15 @@
 mod git;
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use fabric::api::Duration;
 use fabric::name::PeerName;
+use futures::FutureExt as _;
 use gateway::{Config, Gateway, StatusProvider};
 use reconciler::reconcile::{Options, Reconciler};
 use reconciler::store::Local;
@@ -127,7 +130,9 @@ impl Run {
         );
 
         let cancelled = CancellationToken::new();
-        let mut reconciling = tokio::spawn(reconciler.run(cancelled.clone()));
+        // On this thread, which carries no traffic: putting thousands of objects together takes a while.
+        let reconciling = AssertUnwindSafe(reconciler.run(cancelled.clone())).catch_unwind();
+        let mut reconciling = pin!(reconciling);
         let ended = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
@@ -141,7 +146,8 @@ impl Run {
                 ended = &mut reconciling => {
                     break Err(match ended {
                         Ok(()) => anyhow::anyhow!("the reconciler ended by itself"),
-                        Err(error) => anyhow::Error::new(error).context("the reconciler failed"),
+                        // Why was told where it happened.
+                        Err(_) => anyhow::anyhow!("the reconciler panicked"),
                     });
                 }
             }
@@ -149,11 +155,14 @@ impl Run {
         tracing::info!("the peer ends; what runs may come to its end");
         cancelled.cancel();
         let finish = async {
-            gateway.drain(self.drain.get()).await;
-            if ended.is_ok() {
-                // It was asked to end, and has nothing to tell.
-                let _ = (&mut reconciling).await;
-            }
+            let is_over = ended.is_err();
+            let reconciled = async {
+                if !is_over {
+                    // It was asked to end, and has nothing to tell.
+                    let _ = (&mut reconciling).await;
+                }
+            };
+            tokio::join!(gateway.drain(self.drain.get()), reconciled);
         };
         tokio::select! {
             () = finish => {}
