@@ -154,18 +154,16 @@ impl Run {
         };
         tracing::info!("the peer ends; what runs may come to its end");
         cancelled.cancel();
-        let finish = async {
-            let is_over = ended.is_err();
-            let reconciled = async {
-                if !is_over {
-                    // It was asked to end, and has nothing to tell.
-                    let _ = (&mut reconciling).await;
-                }
-            };
-            tokio::join!(gateway.drain(self.drain.get()), reconciled);
+        let was_asked = ended.is_ok();
+        let reconciled = async {
+            if was_asked {
+                // It has nothing to tell.
+                let _ = reconciling.await;
+            }
         };
+        let finish = async { tokio::join!(gateway.drain(self.drain.get()), reconciled) };
         tokio::select! {
-            () = finish => {}
+            _ = finish => {}
             () = signals.end() => tracing::warn!("told to end again: ending at once"),
         }
         ended
