@@ -1,4 +1,4 @@
-//! The short form of the fuzz targets in `fabric/fuzz`: arbitrary bytes.
+//! The short form of the fuzz targets in `fabric/fuzz`: arbitrary bytes, and what fuzzing found.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -28,5 +28,20 @@ proptest! {
         drive::document(&bytes);
         drive::objects(&bytes);
         drive::secrets(&bytes);
+    }
+}
+
+/// The parser has the place of a list that isn't indented behind its first dash.
+#[test]
+fn an_item_that_is_not_written_lies_inside_its_list() {
+    for text in [
+        "u:\n-",
+        "u:\n-\nv: 1\n",
+        "u:\n- \n-\n",
+        "u:\n- # x\n- a",
+        "u:\n  -",
+        "- -\n",
+    ] {
+        drive::document(text.as_bytes());
     }
 }
