@@ -1,77 +1,8 @@
 //! Any bytes read as YAML: no panic, the same answer twice, and places that lie inside the text.
-
 #![no_main]
 
-use fabric::diagnostic::Span;
-use fabric::document::{Limits, Spans, parse};
-use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
+#[path = "../../tests/resource/drive.rs"]
+#[allow(dead_code, reason = "each target plays a part of it")]
+mod drive;
 
-fuzz_target!(|bytes: &[u8]| {
-    let parsed = parse(bytes, &Limits::default());
-    let again = parse(bytes, &Limits::default());
-    assert_eq!(parsed.findings, again.findings);
-    assert_eq!(parsed.documents.len(), again.documents.len());
-    for finding in &parsed.findings {
-        assert!(!finding.labels.is_empty());
-        for (span, _) in &finding.labels {
-            check(*span, bytes);
-        }
-    }
-    for (document, twin) in parsed.documents.iter().zip(&again.documents) {
-        assert_eq!(document.value, twin.value);
-        walk(&document.value, &mut String::new(), &document.spans, bytes);
-        for note in &document.notes {
-            check(note.span, bytes);
-            assert!(document.value.pointer(&note.pointer).is_some());
-            assert_eq!(document.spans.value(&note.pointer), note.span);
-        }
-    }
-});
-
-/// Every part of the value has a place in the text, inside that of its parent.
-fn walk(value: &Value, pointer: &mut String, spans: &Spans, bytes: &[u8]) {
-    let place = spans.value(pointer);
-    check(place, bytes);
-    let length = pointer.len();
-    let mut child = |name: &str, child: &Value| {
-        pointer.push('/');
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
-        let inner = spans.value(pointer);
-        assert!(place.start <= inner.start && inner.end <= place.end);
-        walk(child, pointer, spans, bytes);
-        pointer.truncate(length);
-    };
-    match value {
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                child(&index.to_string(), item);
-            }
-        }
-        Value::Object(entries) => {
-            for (key, entry) in entries {
-                child(key, entry);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// A place starts on a character, and its line and column are those of its first byte.
-fn check(span: Span, bytes: &[u8]) {
-    if span == Span::FILE {
-        return;
-    }
-    let (start, end) = (span.start as usize, span.end as usize);
-    assert!(start <= end && end <= bytes.len(), "{span:?}");
-    let before = std::str::from_utf8(&bytes[..start]).expect("a place starts on a character");
-    let before = before.strip_prefix('\u{feff}').unwrap_or(before);
-    let unified = before.replace("\r\n", "\n").replace('\r', "\n");
-    let line = unified.matches('\n').count() + 1;
-    assert_eq!(span.line as usize, line, "{span:?}");
-    // The parser doesn't count a byte order mark that begins a line; the mark itself is reported.
-    let before = unified.rsplit('\n').next().unwrap_or_default();
-    if !before.starts_with('\u{feff}') {
-        assert_eq!(span.column as usize, before.chars().count() + 1, "{span:?}");
-    }
-}
+libfuzzer_sys::fuzz_target!(|data: &[u8]| drive::document(data));

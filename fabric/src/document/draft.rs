@@ -101,6 +101,16 @@ impl Draft {
         }
     }
 
+    /// Lets the innermost collection begin at `span` at the latest: the parser has that of a list
+    /// that isn't indented behind its first dash.
+    pub(super) fn begin_at(&mut self, span: Span) {
+        if let Some(open) = self.open.last_mut()
+            && span.start < open.start.start
+        {
+            open.start = span;
+        }
+    }
+
     /// Puts a complete value into its parent.
     pub(super) fn place(&mut self, value: Value, node: Node) {
         match self.open.last_mut().map(|open| &mut open.items) {

@@ -332,7 +332,11 @@ impl<'t> Reader<'t> {
         }
         let span = match self.draft.key_place() {
             Some(key) if absent => key,
-            None if absent => self.dash_before(span),
+            None if absent => {
+                let dash = self.dash_before(span);
+                self.draft.begin_at(dash);
+                dash
+            }
             _ => span,
         };
         let value = if plain {

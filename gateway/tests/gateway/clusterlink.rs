@@ -4,3 +4,4 @@ mod caller;
 mod exporter;
 mod exports;
 mod imports;
+mod requests;

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
-use crate::drive;
+use crate::{drive, frames};
 
 fn config(cases: u32) -> Config {
     Config {
@@ -15,6 +15,22 @@ fn config(cases: u32) -> Config {
 
 proptest! {
     #![proptest_config(config(400))]
+
+    #[test]
+    fn frames_say_the_same_when_written_again_and_in_pieces(
+        parts in vec((1_u8..12, 0_u8..2, 0_u32..4, vec(any::<u8>(), 0..300)), 0..6),
+        rest in vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = Vec::new();
+        for (kind, flags, tunnel, body) in parts {
+            bytes.extend([kind, flags]);
+            bytes.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
+            bytes.extend(tunnel.to_be_bytes());
+            bytes.extend(body);
+        }
+        bytes.extend(rest);
+        frames::read(&bytes);
+    }
 
     #[test]
     fn a_connection_bears_whatever_its_other_side_does(script in vec(any::<u8>(), 0..400)) {

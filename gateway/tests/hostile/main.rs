@@ -13,6 +13,7 @@ mod arbitrary;
 mod common;
 mod drive;
 mod flood;
+mod frames;
 mod handshake;
 mod identity;
 mod intruder;

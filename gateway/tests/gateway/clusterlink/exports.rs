@@ -9,14 +9,14 @@ use crate::common::plan::Planner;
 use crate::common::service::Service;
 use crate::world::Pair;
 
-const CLIENT: [(&str, &str); 3] = [
+pub(super) const CLIENT: [(&str, &str); 3] = [
     ("client.clusterlink.net/namespace", "shop"),
     ("client.clusterlink.net/service-account", "till"),
     ("client.clusterlink.net/labels.app", "till"),
 ];
 
 /// East exports to west, which has opted in.
-async fn opted_in(service: Service, change: impl FnOnce(Planner) -> Planner) -> Pair {
+pub(super) async fn opted_in(service: Service, change: impl FnOnce(Planner) -> Planner) -> Pair {
     let pair = Pair::started(service).await;
     let plan = pair.east_plan().peer("north", &[]);
     pair.east
@@ -25,7 +25,7 @@ async fn opted_in(service: Service, change: impl FnOnce(Planner) -> Planner) -> 
     pair
 }
 
-async fn west(pair: &Pair, terms: Terms) -> Caller {
+pub(super) async fn west(pair: &Pair, terms: Terms) -> Caller {
     let east = pair.east.address();
     Caller::connect(east, &pair.west_leaf, terms).await.unwrap()
 }
