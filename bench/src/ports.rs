@@ -13,14 +13,17 @@ const PORTS: Range<u16> = 12_000..32_000;
 /// Where the search goes on; each process begins elsewhere, so that two benchmarks rarely meet.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A block of ports one after the other, free at the moment.
+/// A block of ports one after the other, free at the moment, and given out once.
 pub fn free_block(length: u16) -> Result<u16> {
-    let span = PORTS.end - PORTS.start - length;
-    let offset = (std::process::id() % u32::from(span)) as u16;
+    let count = PORTS.end - PORTS.start;
+    let offset = (std::process::id() % u32::from(count)) as u16;
     let mut failure = None;
-    for _ in 0..span {
-        let step = NEXT.fetch_add(length, Ordering::Relaxed);
-        let first = PORTS.start + offset.wrapping_add(step) % span;
+    for _ in 0..count {
+        let step = NEXT.fetch_add(length, Ordering::Relaxed) % count;
+        let first = PORTS.start + (offset + step) % count;
+        if PORTS.end - first < length {
+            continue;
+        }
         let held: Result<Vec<_>, _> = (first..first + length)
             .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
             .collect();
@@ -42,4 +45,23 @@ pub fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
         port += 1;
         address
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// A pair's import once had the port that its own administration was given afterwards.
+    #[test]
+    fn no_port_is_given_out_twice() {
+        let mut given = BTreeSet::new();
+        for length in (1..=5).cycle().take(500) {
+            let first = free_block(length).unwrap();
+            for port in first..first + length {
+                assert!(PORTS.contains(&port) && given.insert(port), "{port}");
+            }
+        }
+    }
 }
