@@ -13,7 +13,8 @@ const PORTS: Range<u16> = 12_000..32_000;
 /// Where the search goes on; each process begins elsewhere, so that two benchmarks rarely meet.
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// A block of ports one after the other, free at the moment, and given out once.
+/// A block of ports one after the other, free at the moment; given out again only after thousands of
+/// others.
 pub fn free_block(length: u16) -> Result<u16> {
     let count = PORTS.end - PORTS.start;
     let offset = (std::process::id() % u32::from(count)) as u16;

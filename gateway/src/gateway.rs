@@ -339,7 +339,10 @@ impl Follower {
         let mut cluster = self.state.config.cluster.clone();
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
+            let old = self.state.world();
             self.apply(snapshot).await;
+            // Beside the threads that carry traffic: thousands of policies are freed one by one.
+            let _ = tokio::task::spawn_blocking(move || drop(old)).await;
             loop {
                 tokio::select! {
                     changed = snapshots.changed(), if is_followed => is_followed = changed.is_ok(),
@@ -442,8 +445,6 @@ impl Follower {
             "a snapshot is in force",
         );
         self.in_force.send_replace(revision);
-        // Beside the threads that carry traffic: thousands of policies are freed one by one.
-        let _ = tokio::task::spawn_blocking(move || drop(old)).await;
     }
 
     /// Whether policies have ended that hadn't when they were looked through, or the other way round:

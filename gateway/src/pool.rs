@@ -154,16 +154,13 @@ impl Connections {
     /// Those that take no more tunnels don't count: what replaces them must have room. Nor do those
     /// that are doubted, up to as many.
     fn may_dial(&self) -> bool {
-        let dialled = self
-            .live
-            .iter()
-            .filter(|connection| connection.facts().dialled && !connection.is_going());
-        let (doubted, fine) = dialled.fold((0, 0), |(doubted, fine), connection| match connection
-            .is_doubted()
-        {
-            true => (doubted + 1, fine),
-            false => (doubted, fine + 1),
-        });
-        fine < DIALLED_PER_PEER && doubted < DOUBTED_PER_PEER
+        let dialled = |doubted: bool| {
+            let live = self.live.iter().filter(|connection| {
+                let is_dialled = connection.facts().dialled && !connection.is_going();
+                is_dialled && connection.is_doubted() == doubted
+            });
+            live.count()
+        };
+        dialled(false) < DIALLED_PER_PEER && dialled(true) < DOUBTED_PER_PEER
     }
 }

@@ -404,7 +404,7 @@ impl Connection {
         self.heard.load(Ordering::Relaxed)
     }
 
-    /// Doubts that anything comes through, until a heartbeat is answered.
+    /// Doubts that anything comes through, until [`trust`](Self::trust).
     pub fn doubt(&self) {
         self.doubted.send_replace(true);
     }

@@ -217,8 +217,13 @@ async fn row_61_without_a_gateway_that_answers_a_peer_is_unreachable_and_an_edit
     }
 }
 
-/// In front of a gateway: whatever goes to or comes from it takes so long.
-async fn far(gateway: SocketAddr, delay: Duration) -> (SocketAddr, JoinSet<()>) {
+/// In front of a gateway: what goes to it, and what comes from it, is there when it is due.
+///
+/// `up` and `down` say when a piece of so many bytes is; what isn't yet waits in line.
+async fn in_front<Due>(gateway: SocketAddr, up: Due, down: Due) -> (SocketAddr, JoinSet<()>)
+where
+    Due: FnMut(usize) -> tokio::time::Instant + Clone + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut tasks = JoinSet::new();
@@ -230,8 +235,8 @@ async fn far(gateway: SocketAddr, delay: Duration) -> (SocketAddr, JoinSet<()>) 
             };
             let (near_read, near_write) = near.into_split();
             let (far_read, far_write) = far.into_split();
-            running.spawn(late(near_read, far_write, delay));
-            running.spawn(late(far_read, near_write, delay));
+            running.spawn(late(near_read, far_write, up.clone()));
+            running.spawn(late(far_read, near_write, down.clone()));
         }
     });
     (address, tasks)
@@ -240,7 +245,7 @@ async fn far(gateway: SocketAddr, delay: Duration) -> (SocketAddr, JoinSet<()>) 
 async fn late(
     mut reader: impl AsyncReadExt + Unpin,
     mut writer: impl AsyncWriteExt + Unpin + Send + 'static,
-    delay: Duration,
+    mut due: impl FnMut(usize) -> tokio::time::Instant,
 ) {
     let (sender, mut under_way) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
     let writing = tokio::spawn(async move {
@@ -252,18 +257,32 @@ async fn late(
         }
         let _ = writer.shutdown().await;
     });
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(length) = reader.read(&mut buffer).await {
-        if length == 0 {
-            break;
-        }
-        let at = tokio::time::Instant::now() + delay;
-        if sender.send((at, buffer[..length].to_vec())).is_err() {
+    let mut buffer = vec![0; 4 * 1024];
+    while let Ok(length @ 1..) = reader.read(&mut buffer).await {
+        if sender
+            .send((due(length), buffer[..length].to_vec()))
+            .is_err()
+        {
             break;
         }
     }
     drop(sender);
     let _ = writing.await;
+}
+
+/// A way on which a piece takes so long, whatever its length.
+fn far(delay: Duration) -> impl FnMut(usize) -> tokio::time::Instant + Clone {
+    move |_| tokio::time::Instant::now() + delay
+}
+
+/// A way that carries so many bytes a second.
+fn narrow(rate: u32) -> impl FnMut(usize) -> tokio::time::Instant + Clone {
+    let mut free = tokio::time::Instant::now();
+    move |length| {
+        let takes = Duration::from_secs(length as u64) / rate;
+        free = free.max(tokio::time::Instant::now()) + takes;
+        free
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,7 +296,8 @@ async fn row_69_a_peer_half_a_second_away_is_reached_with_the_usual_timeouts() {
     })
     .await;
     let round_trip = Duration::from_millis(500);
-    let (far, _far) = far(pair.east.address(), round_trip / 2).await;
+    let way = far(round_trip / 2);
+    let (far, _far) = in_front(pair.east.address(), way.clone(), way).await;
     let plan = Planner::new("west", pair.authority.certificate())
         .peer("east", &[far])
         .import("ledger", pair.import.port(), &[("east", "ledger")]);
@@ -308,46 +328,6 @@ async fn row_69_a_peer_half_a_second_away_is_reached_with_the_usual_timeouts() {
     );
 }
 
-/// In front of a gateway: what comes from it comes at so many bytes a second, and waits in line.
-async fn narrow(gateway: SocketAddr, rate: usize) -> (SocketAddr, JoinSet<()>) {
-    /// Within a hundredth of a second.
-    const SLICES: usize = 100;
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        let mut running = JoinSet::new();
-        while let Ok((near, _)) = listener.accept().await {
-            let Ok(far) = TcpStream::connect(gateway).await else {
-                continue;
-            };
-            let (near_read, mut near_write) = near.into_split();
-            let (mut far_read, far_write) = far.into_split();
-            running.spawn(late(near_read, far_write, Duration::ZERO));
-            let (sender, mut line) = mpsc::unbounded_channel::<Vec<u8>>();
-            running.spawn(async move {
-                let mut buffer = vec![0; 64 * 1024];
-                while let Ok(length @ 1..) = far_read.read(&mut buffer).await {
-                    let _ = sender.send(buffer[..length].to_vec());
-                }
-            });
-            running.spawn(async move {
-                let mut ticks = tokio::time::interval(Duration::from_secs(1) / SLICES as u32);
-                while let Some(piece) = line.recv().await {
-                    for slice in piece.chunks(rate / SLICES) {
-                        ticks.tick().await;
-                        if near_write.write_all(slice).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            });
-        }
-    });
-    (address, tasks)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_narrow_way_that_is_full_counts_as_one_that_is_whole() {
     // More than fits in what a tunnel may send ahead, so that heartbeats wait in line for long.
@@ -364,7 +344,8 @@ async fn a_narrow_way_that_is_full_counts_as_one_that_is_whole() {
         .peer("west", &[])
         .export("ledger", pair.service.address);
     pair.east.apply(&east.allow_all()).await;
-    let (narrow, _narrow) = narrow(pair.east.address(), 64 * 1024).await;
+    let (wide, way) = (narrow(u32::MAX), narrow(64 * 1024));
+    let (narrow, _narrow) = in_front(pair.east.address(), wide, way).await;
     let plan = Planner::new("west", pair.authority.certificate())
         .peer("east", &[narrow])
         .import("ledger", pair.import.port(), &[("east", "ledger")])
